@@ -1,0 +1,43 @@
+//! `Authorized`: policy has let a verified client in.
+
+use super::verify::VerifiedClient;
+use crate::policy::{Decision, Policy};
+
+/// A verified client that policy lets in. Comes only out of [`Authorized::decide`]; the upstream is
+/// dialled and the relay built from nothing else.
+#[derive(Debug)]
+pub struct Authorized {
+    client: VerifiedClient,
+    rule: String,
+}
+
+/// A verified client that policy keeps out.
+#[derive(Debug)]
+pub(super) struct Denied {
+    pub(super) client: VerifiedClient,
+    /// The rule that decided; `None` if no rule let the client in.
+    pub(super) rule: Option<String>,
+}
+
+impl Authorized {
+    /// Asks `policy` about `client`.
+    pub(super) fn decide(policy: &Policy, client: VerifiedClient) -> Result<Self, Denied> {
+        let name = |rule: usize| policy.rules()[rule].to_string();
+        match policy.decide(client.identity()) {
+            Decision::Allowed { rule } => Ok(Self { rule: name(rule), client }),
+            Decision::Denied { rule } => Err(Denied { rule: rule.map(name), client }),
+        }
+    }
+
+    /// Who was let in.
+    #[must_use]
+    pub fn client(&self) -> &VerifiedClient {
+        &self.client
+    }
+
+    /// The rule that let it in.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+}

@@ -1,0 +1,352 @@
+//! From the ClientHello to the client's Finished: rustls runs, step by step, each on a stack of its
+//! own that may be suspended.
+
+use countersign_fiber::{Fiber, NoStack, Panicked, Progress};
+use rustls::ServerConnection;
+use rustls::server::Accepted;
+
+use super::Phase;
+use super::authorize::Authorized;
+use super::connect::ExpectUpstream;
+use super::core::Core;
+use super::timer::Timer;
+use super::verify::VerifiedClient;
+use crate::desk::Place;
+use crate::error::{Blame, Reason};
+use crate::op::{Op, OperationId};
+use crate::record::RustlsRecords;
+use crate::report::{Event, TlsFacts};
+use crate::seam::{Outcome, Reply, Report, Request, Verdict, WorkFailure};
+use crate::tls::{TlsVersion, VerifiedChain};
+
+pub(super) struct ExpectFinished {
+    step: Step,
+    /// Received while a step was suspended, or beyond the ClientHello.
+    unread: Vec<u8>,
+    chain: Option<Box<VerifiedChain>>,
+    authorized: Option<Authorized>,
+    /// Why the step that runs is about to fail, as said by whoever makes it fail.
+    problem: Option<(Reason, String)>,
+    /// We have sent encrypted records: an alert of our own in plaintext would not be understood.
+    encrypted: bool,
+}
+
+enum Step {
+    /// Waits for the client.
+    Resting(Box<ServerConnection>),
+    /// Waits for the outcome of an operation.
+    Suspended { fiber: Fiber<Request, Reply, StepEnd>, operation: OperationId, _place: Place },
+    /// Only while a method runs.
+    Running,
+}
+
+/// What a step leaves behind.
+struct StepEnd {
+    tls: Option<Box<ServerConnection>>,
+    /// Of a connection that did not come to be.
+    output: Vec<u8>,
+    result: Result<(), rustls::Error>,
+}
+
+type StepProgress = Progress<Request, Reply, StepEnd>;
+
+impl ExpectFinished {
+    /// The ClientHello is complete; `unread` came after it.
+    pub(super) fn begin(core: &mut Core, accepted: Accepted, unread: &[u8]) -> Phase {
+        let hello = accepted.client_hello();
+        core.report.server_name = hello.server_name().map(str::to_owned);
+        let config = core.listener.identity.config_for(&hello);
+        let phase = Box::new(Self {
+            step: Step::Running,
+            unread: unread.to_vec(),
+            chain: None,
+            authorized: None,
+            problem: None,
+            encrypted: false,
+        });
+        let step = move || match accepted.into_connection(config) {
+            Ok(tls) => StepEnd { tls: Some(Box::new(tls)), output: Vec::new(), result: Ok(()) },
+            Err((error, mut alert)) => {
+                let mut output = Vec::new();
+                // Writing to memory does not fail.
+                let _ = alert.write_all(&mut output);
+                StepEnd { tls: None, output, result: Err(error) }
+            }
+        };
+        phase.start(core, step)
+    }
+
+    pub(super) fn is_suspended(&self) -> bool {
+        matches!(self.step, Step::Suspended { .. })
+    }
+
+    pub(super) fn received(mut self: Box<Self>, core: &mut Core, bytes: &[u8]) -> Phase {
+        match std::mem::replace(&mut self.step, Step::Running) {
+            Step::Resting(tls) if !bytes.is_empty() => self.read(core, tls, bytes),
+            Step::Resting(_) => {
+                core.give_up(Reason::ClientClosed, "in the middle of the handshake")
+            }
+            // A receive was out when the step was suspended: one chunk, kept until it goes on.
+            suspended => {
+                if bytes.is_empty() {
+                    return core.give_up(Reason::ClientClosed, "while its handshake was suspended");
+                }
+                self.unread.extend_from_slice(bytes);
+                self.step = suspended;
+                Phase::ExpectFinished(self)
+            }
+        }
+    }
+
+    /// The outcome of an operation; ignored unless the step waits for that very one.
+    pub(super) fn performed(
+        mut self: Box<Self>,
+        core: &mut Core,
+        operation: OperationId,
+        outcome: Outcome,
+    ) -> Phase {
+        match std::mem::replace(&mut self.step, Step::Running) {
+            Step::Suspended { fiber, operation: awaited, _place } if awaited == operation => {
+                core.timers.stop(Timer::Operation);
+                drop(_place);
+                let progress = fiber.resume(Reply::Outcome(Box::new(outcome)));
+                self.advance(core, progress)
+            }
+            other => {
+                self.step = other;
+                Phase::ExpectFinished(self)
+            }
+        }
+    }
+
+    pub(super) fn operation_timed_out(self: Box<Self>, core: &mut Core) -> Phase {
+        match self.step {
+            Step::Suspended { operation, .. } => {
+                self.performed(core, operation, Outcome::Failed(WorkFailure::TimedOut))
+            }
+            _ => Phase::ExpectFinished(self),
+        }
+    }
+
+    pub(super) fn handshake_timed_out(self, core: &mut Core) -> Phase {
+        let detail = if self.is_suspended() { "while suspended" } else { "no complete Finished" };
+        let encrypted = self.encrypted;
+        // A suspended step is resumed with an error, and ended, here.
+        drop(self);
+        if encrypted {
+            return core.give_up(Reason::HandshakeTimeout, detail);
+        }
+        core.refuse_in_plaintext(Reason::HandshakeTimeout, detail)
+    }
+
+    /// Gives rustls what it takes of `bytes` and runs a step over it.
+    fn read(
+        mut self: Box<Self>,
+        core: &mut Core,
+        mut tls: Box<ServerConnection>,
+        bytes: &[u8],
+    ) -> Phase {
+        let mut rest = bytes;
+        let taken = tls.read_tls(&mut rest);
+        self.unread = rest.to_vec();
+        match taken {
+            Ok(count) if count > 0 => self.start(core, move || {
+                let result = tls.process_new_packets().map(drop);
+                StepEnd { tls: Some(tls), output: Vec::new(), result }
+            }),
+            Ok(_) => core.refuse_in_plaintext(Reason::MalformedMessage, "a message too large"),
+            Err(error) => self.refuse(
+                core,
+                Some(tls),
+                Vec::new(),
+                Reason::MalformedMessage,
+                error.to_string(),
+            ),
+        }
+    }
+
+    fn start(self: Box<Self>, core: &mut Core, step: impl FnOnce() -> StepEnd + 'static) -> Phase {
+        let stacks = core.desk.stacks().clone();
+        match countersign_fiber::start(&stacks, step) {
+            Ok(progress) => self.advance(core, progress),
+            // The budgets keep one stack free for the step that runs.
+            Err(NoStack) => {
+                core.refuse_in_plaintext(Reason::SuspensionsExhausted, NoStack.to_string())
+            }
+        }
+    }
+
+    /// Goes on until the step has ended or waits for an operation.
+    fn advance(mut self: Box<Self>, core: &mut Core, mut progress: StepProgress) -> Phase {
+        loop {
+            let (fiber, request) = match progress {
+                Progress::Finished(Ok(end)) => return self.ended(core, end),
+                Progress::Finished(Err(Panicked(message))) => {
+                    return self.refuse(core, None, Vec::new(), Reason::Internal, message);
+                }
+                Progress::Suspended(fiber, request) => (fiber, request),
+            };
+            let work = match request {
+                Request::Report(report) => {
+                    let reply = self.answer(core, report);
+                    progress = fiber.resume(reply);
+                    continue;
+                }
+                Request::Work(work) => work,
+            };
+            let Some(place) = core.desk.suspension(work.kind()) else {
+                let failed = Outcome::Failed(WorkFailure::Exhausted);
+                progress = fiber.resume(Reply::Outcome(Box::new(failed)));
+                continue;
+            };
+            let operation = core.next_operation();
+            core.start_timer(Timer::Operation);
+            core.urgent = Some(Op::Perform(operation, work));
+            self.step = Step::Suspended { fiber, operation, _place: place };
+            return Phase::ExpectFinished(self);
+        }
+    }
+
+    /// What the step says is answered at once.
+    fn answer(&mut self, core: &mut Core, report: Report) -> Reply {
+        match report {
+            Report::Time => Reply::Time(core.now.unix),
+            Report::Chain(chain) => {
+                self.chain = Some(chain);
+                Reply::Noted
+            }
+            Report::Problem(reason, detail) => {
+                self.problem.get_or_insert((reason, detail));
+                Reply::Noted
+            }
+            Report::Possession(possession) => {
+                // Without a chain there is nothing whose possession could be proven.
+                let Some(chain) = self.chain.take() else { return Reply::Verdict(Verdict::Denied) };
+                let client = VerifiedClient::new(*chain, possession);
+                Reply::Verdict(self.authorize(core, client))
+            }
+        }
+    }
+
+    fn authorize(&mut self, core: &mut Core, client: VerifiedClient) -> Verdict {
+        core.report.identity = Some(client.identity().clone());
+        match Authorized::decide(&core.listener.policy, client) {
+            Ok(authorized) => {
+                core.report.rule = Some(authorized.rule().to_owned());
+                self.authorized = Some(authorized);
+                Verdict::Admitted
+            }
+            Err(denied) => {
+                let detail = match &denied.rule {
+                    Some(rule) => {
+                        format!("{} is kept out by {rule}", denied.client.identity().subject())
+                    }
+                    None => format!("no rule lets {} in", denied.client.identity().subject()),
+                };
+                core.report.rule = denied.rule;
+                self.problem = Some((Reason::DeniedByRule, detail));
+                Verdict::Denied
+            }
+        }
+    }
+
+    fn ended(mut self: Box<Self>, core: &mut Core, end: StepEnd) -> Phase {
+        let mut tls = match (end.result, end.tls) {
+            (Ok(()), Some(tls)) => tls,
+            (Ok(()), None) => return core.give_up(Reason::Internal, "a step lost its connection"),
+            (Err(error), tls) => {
+                let (reason, detail) = match self.problem.take() {
+                    Some(problem) => problem,
+                    None => (Reason::of(&error), error.to_string()),
+                };
+                return self.refuse(core, tls, end.output, reason, detail);
+            }
+        };
+        note_facts(core, &tls);
+        let start = core.client.out().len();
+        write_out(&mut tls, core.client.out());
+        self.encrypted |= has_encrypted_record(&core.client.out()[start..]);
+        if !tls.is_handshaking() {
+            return self.finish(core, tls);
+        }
+        if self.unread.is_empty() {
+            self.step = Step::Resting(tls);
+            return Phase::ExpectFinished(self);
+        }
+        let unread = std::mem::take(&mut self.unread);
+        self.read(core, tls, &unread)
+    }
+
+    fn finish(self, core: &mut Core, tls: Box<ServerConnection>) -> Phase {
+        core.timers.stop(Timer::Handshake);
+        // rustls does not finish without our verifier's word; were it ever to, nobody gets in.
+        let Some(authorized) = self.authorized else {
+            return core.give_up(Reason::Internal, "a handshake finished without authorization");
+        };
+        core.report.allowed = true;
+        core.report.established_at = Some(core.now.moment);
+        let handshake = core.now.moment - core.report.accepted_at;
+        core.events.push_back(Event::Established { handshake });
+        ExpectUpstream::begin(core, authorized, Box::new(RustlsRecords::new(tls)), self.unread)
+    }
+
+    /// Ends the handshake with the right alert: rustls' own where it has chosen one; ours, in
+    /// plaintext, where rustls has none and the client can still read it.
+    fn refuse(
+        &self,
+        core: &mut Core,
+        tls: Option<Box<ServerConnection>>,
+        mut output: Vec<u8>,
+        reason: Reason,
+        detail: String,
+    ) -> Phase {
+        let version = tls.as_ref().and_then(|tls| tls.protocol_version());
+        if let Some(mut tls) = tls {
+            note_facts(core, &tls);
+            write_out(&mut tls, &mut output);
+        }
+        // TLS 1.2 encrypts nothing of the handshake but Finished, which we send last.
+        let plaintext = !self.encrypted || version == Some(rustls::ProtocolVersion::TLSv1_2);
+        // After a failure on our side rustls leaves a ServerHello without its alert, or nothing.
+        let ours = reason.blame() != Blame::Peer || output.is_empty();
+        if plaintext && ours {
+            return core.refuse_in_plaintext(reason, detail);
+        }
+        core.client.out().append(&mut output);
+        core.give_up(reason, detail)
+    }
+}
+
+fn write_out(tls: &mut ServerConnection, out: &mut Vec<u8>) {
+    while tls.wants_write() {
+        // Writing to memory does not fail.
+        if tls.write_tls(out).unwrap_or(0) == 0 {
+            break;
+        }
+    }
+}
+
+fn note_facts(core: &mut Core, tls: &ServerConnection) {
+    let version = match tls.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
+        Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+        _ => return,
+    };
+    let Some(suite) = tls.negotiated_cipher_suite() else { return };
+    let group = tls.negotiated_key_exchange_group().map(|group| group.name());
+    core.report.tls = Some(TlsFacts { version, suite: suite.suite(), group });
+}
+
+/// Looks through whole records for one of type application_data, as TLS 1.3 disguises every encrypted
+/// record (RFC 9846 §5.2).
+fn has_encrypted_record(mut records: &[u8]) -> bool {
+    const APPLICATION_DATA: u8 = 23;
+    while let [content_type, _, _, high, low, rest @ ..] = records {
+        if *content_type == APPLICATION_DATA {
+            return true;
+        }
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        records = rest.get(length..).unwrap_or_default();
+    }
+    false
+}

@@ -1,0 +1,138 @@
+//! What the connections of one worker share: stacks, and the budgets that bound them together.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use countersign_fiber::{StackError, Stacks};
+
+use crate::limits::Limits;
+use crate::seam::{Budget, WorkKind};
+
+/// A worker's stacks and budgets. Cloning gives another handle to the same.
+#[derive(Clone)]
+pub struct Desk {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    stacks: Stacks,
+    signing: Counter,
+    lookups: Counter,
+    drains: Counter,
+}
+
+struct Counter {
+    taken: Cell<usize>,
+    most: usize,
+}
+
+/// A place in a budget; dropping it gives the place back.
+pub(crate) struct Place {
+    inner: Rc<Inner>,
+    kind: PlaceKind,
+}
+
+#[derive(Clone, Copy)]
+enum PlaceKind {
+    Signing,
+    Lookup,
+    Drain,
+}
+
+impl Desk {
+    /// The desk of one of `workers` workers.
+    ///
+    /// # Errors
+    /// [`StackError`] if the stacks cannot be had.
+    pub fn new(limits: &Limits, workers: usize) -> Result<Self, StackError> {
+        let stacks = Stacks::new(limits.stacks(), workers)?;
+        let counter = |most| Counter { taken: Cell::new(0), most };
+        Ok(Self {
+            inner: Rc::new(Inner {
+                stacks,
+                signing: counter(limits.signing_suspensions),
+                lookups: counter(limits.lookup_suspensions),
+                drains: counter(limits.drains),
+            }),
+        })
+    }
+
+    /// Stacks taken now.
+    #[must_use]
+    pub fn stacks_in_use(&self) -> usize {
+        self.inner.stacks.in_use()
+    }
+
+    /// Handshakes suspended now for key operations.
+    #[must_use]
+    pub fn signing_suspensions(&self) -> usize {
+        self.inner.signing.taken.get()
+    }
+
+    /// Handshakes suspended now for look-ups.
+    #[must_use]
+    pub fn lookup_suspensions(&self) -> usize {
+        self.inner.lookups.taken.get()
+    }
+
+    /// Refused clients that are drained now.
+    #[must_use]
+    pub fn drains(&self) -> usize {
+        self.inner.drains.taken.get()
+    }
+
+    pub(crate) fn stacks(&self) -> &Stacks {
+        &self.inner.stacks
+    }
+
+    /// A place for a step that suspends, unless its budget is spent.
+    pub(crate) fn suspension(&self, work: WorkKind) -> Option<Place> {
+        self.take(match work.budget() {
+            Budget::Signing => PlaceKind::Signing,
+            Budget::Lookup => PlaceKind::Lookup,
+        })
+    }
+
+    /// A place for a refused client to be drained in, unless there are too many.
+    pub(crate) fn drain(&self) -> Option<Place> {
+        self.take(PlaceKind::Drain)
+    }
+
+    fn take(&self, kind: PlaceKind) -> Option<Place> {
+        let counter = self.inner.counter(kind);
+        if counter.taken.get() >= counter.most {
+            return None;
+        }
+        counter.taken.set(counter.taken.get() + 1);
+        Some(Place { inner: Rc::clone(&self.inner), kind })
+    }
+}
+
+impl Inner {
+    fn counter(&self, kind: PlaceKind) -> &Counter {
+        match kind {
+            PlaceKind::Signing => &self.signing,
+            PlaceKind::Lookup => &self.lookups,
+            PlaceKind::Drain => &self.drains,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let taken = &self.inner.counter(self.kind).taken;
+        taken.set(taken.get() - 1);
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Place")
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Desk({} stacks in use)", self.stacks_in_use())
+    }
+}

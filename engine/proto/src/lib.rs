@@ -1,0 +1,47 @@
+//! The sans-IO data plane of Countersign: the whole life of a mutual-TLS connection.
+//!
+//! Invariants, written as absences:
+//!
+//! * No sockets, clocks, threads, files or unsafe code. Time is an argument, slow things are an [`Op`]
+//!   that goes out and a [`Completion`] that comes back.
+//! * No upstream is dialled and no relay built without an [`Authorized`], which comes only out of
+//!   policy over a [`VerifiedClient`], which comes only out of the verification of a chain and of the
+//!   possession of its key.
+//! * No input of a peer panics, allocates without a bound or reaches an assertion.
+//! * No resumption: a handshake is always full.
+#![forbid(unsafe_code)]
+
+mod connection;
+mod desk;
+mod error;
+pub mod identity;
+pub mod limits;
+mod op;
+pub mod policy;
+mod record;
+mod report;
+mod seam;
+mod snapshot;
+mod time;
+mod tls;
+pub mod whoami;
+
+pub use connection::{Authorized, Connection, VerifiedClient};
+pub use countersign_fiber::StackError;
+pub use desk::Desk;
+pub use error::{Blame, Reason};
+pub use identity::ClientIdentity;
+pub use limits::Limits;
+pub use op::{
+    CloseManner, Completion, ConnectError, Op, OperationId, SendBuffer, Side, UpstreamAddress,
+};
+pub use policy::{Policy, Rule};
+pub use report::{Event, Report, TlsFacts, Traffic};
+pub use seam::{Budget, Outcome, Work, WorkFailure, WorkKind};
+pub use snapshot::{Listener, Snapshot};
+pub use time::{Moment, Now};
+pub use tls::{
+    ChainError, ChainLimits, Credentials, CredentialsError, Groups, Handoff, Identity, Possession,
+    TlsParameters, TlsVersion, TrustDomain, TrustDomainError, VerifiedChain, default_suites,
+    provider,
+};

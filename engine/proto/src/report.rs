@@ -1,0 +1,114 @@
+//! What a connection tells the operator: events as they happen, one report at the end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{CipherSuite, NamedGroup};
+
+use crate::error::Reason;
+use crate::identity::ClientIdentity;
+use crate::time::Moment;
+use crate::tls::TlsVersion;
+
+/// Something worth counting.
+#[derive(Debug)]
+pub enum Event {
+    /// A handshake finished and its client was let in.
+    Established {
+        /// From accept to Finished.
+        handshake: Duration,
+    },
+    /// A client was not let in, or its handshake came to nothing.
+    Refused(Reason),
+    /// The connection is over and everything it held is released.
+    Ended(Box<Report>),
+}
+
+/// What was negotiated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// The version.
+    pub version: TlsVersion,
+    /// The cipher suite.
+    pub suite: CipherSuite,
+    /// The key agreement group.
+    pub group: Option<NamedGroup>,
+}
+
+/// Bytes that went through one side of a connection, on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From the peer.
+    pub received: u64,
+    /// To the peer.
+    pub sent: u64,
+}
+
+/// The whole life of a connection.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// [`Listener::index`](crate::Listener::index).
+    pub listener: usize,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The server name that the client asked for (RFC 6066 §3).
+    pub server_name: Option<String>,
+    /// What was negotiated, as far as it came.
+    pub tls: Option<TlsFacts>,
+    /// Who the client is; verified, though not necessarily let in.
+    pub identity: Option<Arc<ClientIdentity>>,
+    /// The rule that decided.
+    pub rule: Option<String>,
+    /// Was the client let in?
+    pub allowed: bool,
+    /// Why it ended, unless both sides ended it cleanly.
+    pub reason: Option<Reason>,
+    /// More about the reason, for the operator.
+    pub detail: Option<String>,
+    /// When it was accepted.
+    pub accepted_at: Moment,
+    /// When its handshake was done.
+    pub established_at: Option<Moment>,
+    /// When it was over.
+    pub ended_at: Moment,
+    /// The client's side.
+    pub client_traffic: Traffic,
+    /// The upstream's side.
+    pub upstream_traffic: Traffic,
+}
+
+impl TlsFacts {
+    /// The suite's name in OpenSSL's style.
+    #[must_use]
+    pub fn suite_name(&self) -> &'static str {
+        match self.suite {
+            CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+            CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+            CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+            CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
+                "ECDHE-ECDSA-CHACHA20-POLY1305"
+            }
+            CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => {
+                "ECDHE-RSA-CHACHA20-POLY1305"
+            }
+            _ => "unknown",
+        }
+    }
+
+    /// The group's name as IANA registered it.
+    #[must_use]
+    pub fn group_name(&self) -> &'static str {
+        match self.group {
+            Some(NamedGroup::X25519MLKEM768) => "X25519MLKEM768",
+            Some(NamedGroup::X25519) => "x25519",
+            Some(NamedGroup::secp256r1) => "secp256r1",
+            Some(NamedGroup::secp384r1) => "secp384r1",
+            _ => "unknown",
+        }
+    }
+}

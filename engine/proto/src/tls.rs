@@ -1,0 +1,35 @@
+//! What rustls is given: provider, signer, verifier, server configuration; and what it cannot do itself.
+
+mod alert;
+mod config;
+mod provider;
+mod signer;
+mod trust_domain;
+mod verifier;
+
+pub(crate) use alert::plaintext_alert;
+pub use config::{Credentials, CredentialsError, Identity, TlsParameters};
+pub use provider::{Groups, Handoff, default_suites, provider};
+pub use trust_domain::{ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain};
+pub use verifier::Possession;
+pub(crate) use verifier::verify_possession;
+
+/// The versions that the engine speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 9846.
+    Tls13,
+}
+
+impl TlsVersion {
+    /// The name in OpenSSL's style, as logs and PROXY headers want it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
+}

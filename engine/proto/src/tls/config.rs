@@ -1,0 +1,203 @@
+//! A server identity: its rustls configurations, one for each group to agree with.
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, SecureRandom, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::time_provider::TimeProvider;
+use rustls::version::{TLS12, TLS13};
+use rustls::{CipherSuite, NamedGroup, ServerConfig, SupportedCipherSuite};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+
+use crate::seam::{self, Reply, Report};
+use crate::tls::provider::{self, Groups, default_groups, default_suites};
+use crate::tls::signer::IdentityKey;
+use crate::tls::verifier::ClientVerifier;
+use crate::tls::{Handoff, TlsVersion, TrustDomain};
+
+/// A server's certificate chain, end entity first, and its key.
+#[derive(Debug)]
+pub struct Credentials {
+    /// What the client is shown.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The end entity's key: PKCS#8, SEC1 or PKCS#1.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Clone for Credentials {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
+/// What an identity speaks.
+#[derive(Clone)]
+pub struct TlsParameters {
+    /// In the server's order, which decides.
+    pub suites: Vec<SupportedCipherSuite>,
+    /// In the server's order, which decides.
+    pub groups: Groups,
+    /// At least one.
+    pub versions: Vec<TlsVersion>,
+    /// The worker's own source of randomness.
+    pub random: &'static dyn SecureRandom,
+    /// What leaves the running step.
+    pub handoff: Handoff,
+}
+
+impl TlsParameters {
+    /// TLS 1.3 and 1.2 with the default suites and groups; everything is done in place.
+    #[must_use]
+    pub fn new(random: &'static dyn SecureRandom) -> Self {
+        Self {
+            suites: default_suites(),
+            groups: default_groups(),
+            versions: vec![TlsVersion::Tls13, TlsVersion::Tls12],
+            random,
+            handoff: Handoff::default(),
+        }
+    }
+}
+
+/// Why credentials cannot be an identity.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// The key is of a kind that is not supported, or broken.
+    #[error("the private key cannot be used: {0}")]
+    Key(rustls::Error),
+    /// The key is not the certificate's.
+    #[error("the private key does not belong to the certificate (their public keys differ)")]
+    Mismatch,
+    /// The certificate cannot be used.
+    #[error("the certificate cannot be used: {0}")]
+    Certificate(rustls::Error),
+    /// Suites, groups and versions do not go together.
+    #[error("suites, groups and versions do not go together: {0}")]
+    Parameters(rustls::Error),
+}
+
+/// A server identity of one worker. Nothing in it is shared with another worker, so that no reference
+/// count is contended.
+pub struct Identity {
+    any_group: Arc<ServerConfig>,
+    by_group: Vec<(NamedGroup, Arc<ServerConfig>)>,
+}
+
+impl Identity {
+    /// Prepares credentials for clients of `domain`.
+    ///
+    /// # Errors
+    /// See [`CredentialsError`].
+    pub fn new(
+        credentials: &Credentials,
+        domain: Arc<TrustDomain>,
+        parameters: &TlsParameters,
+    ) -> Result<Self, CredentialsError> {
+        let certified = Arc::new(certify(credentials, parameters.handoff)?);
+        let verifier = Arc::new(ClientVerifier::new(domain, parameters.handoff));
+        let provider = provider::provider(
+            &parameters.suites,
+            &parameters.groups,
+            parameters.random,
+            parameters.handoff,
+        );
+        let build = |provider| {
+            configure(provider, &parameters.versions, verifier.clone(), Arc::clone(&certified))
+        };
+        let mut by_group = Vec::with_capacity(provider.kx_groups.len());
+        for group in &provider.kx_groups {
+            by_group.push((group.name(), build(provider::with_only(&provider, *group))?));
+        }
+        Ok(Self { any_group: build(Arc::new(provider))?, by_group })
+    }
+
+    /// The configuration for a client: that of the first group, in the server's order, that the client
+    /// speaks too. rustls by itself would follow the client's order.
+    pub(crate) fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let offered = hello.named_groups().unwrap_or_default();
+        // Hybrid groups exist in TLS 1.3 only, and only its clients offer its suites.
+        let speaks_tls13 = hello.cipher_suites().iter().any(is_tls13_suite);
+        let chosen = self.by_group.iter().find(|(group, _)| {
+            offered.contains(group) && (speaks_tls13 || *group != NamedGroup::X25519MLKEM768)
+        });
+        Arc::clone(chosen.map_or(&self.any_group, |(_, config)| config))
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+/// TLS 1.3 suites have the first byte 0x13 (RFC 9846 §B.4).
+fn is_tls13_suite(suite: &CipherSuite) -> bool {
+    u16::from(*suite) >> 8 == 0x13
+}
+
+fn certify(credentials: &Credentials, handoff: Handoff) -> Result<CertifiedKey, CredentialsError> {
+    let key =
+        aws_lc_rs::sign::any_supported_type(&credentials.key).map_err(CredentialsError::Key)?;
+    let certified = CertifiedKey::new(credentials.chain.clone(), key);
+    match certified.keys_match() {
+        Ok(()) => {}
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+            return Err(CredentialsError::Mismatch);
+        }
+        Err(error) => return Err(CredentialsError::Certificate(error)),
+    }
+    let key = Arc::new(IdentityKey::new(certified.key, handoff.sign));
+    Ok(CertifiedKey::new(certified.cert, key))
+}
+
+fn configure(
+    provider: Arc<CryptoProvider>,
+    versions: &[TlsVersion],
+    verifier: Arc<dyn ClientCertVerifier>,
+    certified: Arc<CertifiedKey>,
+) -> Result<Arc<ServerConfig>, CredentialsError> {
+    let versions: Vec<_> = versions
+        .iter()
+        .map(|version| match version {
+            TlsVersion::Tls12 => &TLS12,
+            TlsVersion::Tls13 => &TLS13,
+        })
+        .collect();
+    let mut config = ServerConfig::builder_with_details(provider, Arc::new(StepClock))
+        .with_protocol_versions(&versions)
+        .map_err(CredentialsError::Parameters)?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(OneIdentity(certified)));
+    // No resumption of any kind. rustls comes with a session cache by which a TLS 1.2 client resumes
+    // without ever asking the ticketer, and without its certificate being looked at again.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    // A client certificate is worth nothing without it (RFC 7627 §1, triple handshake).
+    config.require_ems = true;
+    config.ignore_client_order = true;
+    Ok(Arc::new(config))
+}
+
+#[derive(Debug)]
+struct OneIdentity(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for OneIdentity {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// Time as the connection has it whose step runs: the world's or the simulator's.
+#[derive(Debug)]
+struct StepClock;
+
+impl TimeProvider for StepClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        match seam::report(Report::Time) {
+            Ok(Reply::Time(now)) => Some(now),
+            _ => None,
+        }
+    }
+}

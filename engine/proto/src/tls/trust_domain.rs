@@ -1,0 +1,409 @@
+//! Whom to trust: the anchors that client chains must lead to, and the verification of a chain.
+
+use std::cell::RefCell;
+
+use aws_lc_rs::digest;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::{CertificateError, DistinguishedName, OtherError, SignatureScheme};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use webpki::aws_lc_rs as algorithm;
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::error::Reason;
+use crate::identity::{ClientIdentity, IdentityError};
+
+/// Bounds on what a client may send as its chain, checked before anything is parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainLimits {
+    /// Certificates, the end entity included.
+    pub certificates: usize,
+    /// DER bytes of all of them.
+    pub bytes: usize,
+}
+
+/// A set of trust anchors with the bounds that go with it.
+pub struct TrustDomain {
+    id: [u8; 32],
+    anchors: Vec<TrustAnchor<'static>>,
+    validity: Vec<Validity>,
+    names: Vec<DistinguishedName>,
+    limits: ChainLimits,
+}
+
+#[derive(Clone, Copy)]
+struct Validity {
+    not_before: i64,
+    not_after: i64,
+}
+
+/// A chain that leads to an anchor, with the evidence for it. Comes only from [`TrustDomain::verify`].
+#[derive(Debug)]
+pub struct VerifiedChain {
+    identity: ClientIdentity,
+    not_after: i64,
+    anchor: usize,
+}
+
+impl VerifiedChain {
+    /// Who the end entity is.
+    #[must_use]
+    pub fn identity(&self) -> &ClientIdentity {
+        &self.identity
+    }
+
+    /// The earliest notAfter on the path, the anchor's included: seconds since the epoch.
+    #[must_use]
+    pub fn not_after(&self) -> i64 {
+        self.not_after
+    }
+
+    /// Which anchor of the trust domain the path leads to, counted from 0 in the order of the bundle.
+    #[must_use]
+    pub fn anchor(&self) -> usize {
+        self.anchor
+    }
+
+    pub(crate) fn into_identity(self) -> ClientIdentity {
+        self.identity
+    }
+}
+
+/// Why a bundle of CA certificates cannot be a trust domain.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustDomainError {
+    /// There is nothing in it.
+    #[error("there is no CA certificate in it")]
+    Empty,
+    /// A certificate cannot be parsed, or not used as an anchor.
+    #[error("certificate {number} cannot be used as a trust anchor: {problem}")]
+    Anchor {
+        /// Counted from 1 in the order of the bundle.
+        number: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The names do not fit into a CertificateRequest.
+    #[error(
+        "the names of its {count} certificates take {bytes} bytes; a CertificateRequest carries 65,535 at most"
+    )]
+    Names {
+        /// Certificates in the bundle.
+        count: usize,
+        /// Bytes that their names take on the wire.
+        bytes: usize,
+    },
+}
+
+/// Why a client's chain does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// More certificates or bytes than allowed.
+    #[error("{certificates} certificates of {bytes} bytes")]
+    TooLarge {
+        /// Certificates sent.
+        certificates: usize,
+        /// Their DER bytes.
+        bytes: usize,
+    },
+    /// Path validation failed.
+    #[error("{0}")]
+    Path(webpki::Error),
+    /// The anchor has expired (webpki does not look).
+    #[error("the trust anchor has expired")]
+    AnchorExpired,
+    /// The anchor is not valid yet.
+    #[error("the trust anchor is not valid yet")]
+    AnchorNotYetValid,
+    /// Key usage is there and does not allow the use (RFC 5280 §4.2.1.3; webpki does not look).
+    #[error("{0}")]
+    KeyUsage(&'static str),
+    /// The end entity's names cannot be read.
+    #[error("{0}")]
+    Identity(#[from] IdentityError),
+    /// A certificate cannot be parsed.
+    #[error("a certificate of the chain cannot be parsed")]
+    Malformed,
+}
+
+impl ChainError {
+    /// The reason that the operator reads.
+    #[must_use]
+    #[allow(deprecated, reason = "webpki still declares the variants without context")]
+    pub fn reason(&self) -> Reason {
+        use webpki::Error as E;
+        match self {
+            Self::TooLarge { .. } => Reason::ClientChainTooLarge,
+            Self::AnchorExpired => Reason::ClientCertificateExpired,
+            Self::AnchorNotYetValid => Reason::ClientCertificateNotYetValid,
+            Self::KeyUsage(_) => Reason::ClientCertificateKeyUsage,
+            Self::Identity(_) | Self::Malformed => Reason::ClientCertificateMalformed,
+            Self::Path(error) => match error {
+                E::BadDer | E::BadDerTime | E::TrailingData(_) | E::MalformedExtensions => {
+                    Reason::ClientCertificateMalformed
+                }
+                E::CertExpired { .. } | E::InvalidCertValidity => Reason::ClientCertificateExpired,
+                E::CertNotValidYet { .. } => Reason::ClientCertificateNotYetValid,
+                E::UnknownIssuer => Reason::UnknownIssuer,
+                E::RequiredEkuNotFound
+                | E::RequiredEkuNotFoundContext(_)
+                | E::EmptyEkuExtension => Reason::ClientCertificatePurpose,
+                E::InvalidSignatureForPublicKey
+                | E::SignatureAlgorithmMismatch
+                | E::UnsupportedSignatureAlgorithmContext(_)
+                | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+                    Reason::ClientCertificateBadSignature
+                }
+                _ => Reason::ClientCertificateInvalid,
+            },
+        }
+    }
+
+    /// The error that makes rustls send the alert of [`Self::reason`].
+    pub(crate) fn steering(&self) -> CertificateError {
+        match self.reason() {
+            Reason::ClientCertificateExpired => CertificateError::Expired,
+            Reason::ClientCertificateNotYetValid => CertificateError::NotValidYet,
+            Reason::UnknownIssuer => CertificateError::UnknownIssuer,
+            Reason::ClientCertificatePurpose => CertificateError::InvalidPurpose,
+            Reason::ClientCertificateBadSignature => CertificateError::BadSignature,
+            Reason::ClientCertificateMalformed => CertificateError::BadEncoding,
+            _ => CertificateError::Other(OtherError(std::sync::Arc::new(self.clone()))),
+        }
+    }
+}
+
+impl TrustDomain {
+    /// Trusts the CA certificates of a bundle.
+    ///
+    /// # Errors
+    /// See [`TrustDomainError`].
+    pub fn new(
+        bundle: &[CertificateDer<'static>],
+        limits: ChainLimits,
+    ) -> Result<Self, TrustDomainError> {
+        if bundle.is_empty() {
+            return Err(TrustDomainError::Empty);
+        }
+        let mut domain = Self {
+            id: identify(bundle, limits),
+            anchors: Vec::with_capacity(bundle.len()),
+            validity: Vec::with_capacity(bundle.len()),
+            names: Vec::with_capacity(bundle.len()),
+            limits,
+        };
+        for (index, der) in bundle.iter().enumerate() {
+            let wrong = |problem| TrustDomainError::Anchor { number: index + 1, problem };
+            let anchor = webpki::anchor_from_trusted_cert(der).map_err(|e| wrong(e.to_string()))?;
+            let (_, parsed) = X509Certificate::from_der(der).map_err(|e| wrong(e.to_string()))?;
+            domain.names.push(DistinguishedName::in_sequence(&anchor.subject));
+            domain.anchors.push(anchor.to_owned());
+            domain.validity.push(Validity {
+                not_before: parsed.validity().not_before.timestamp(),
+                not_after: parsed.validity().not_after.timestamp(),
+            });
+        }
+        // Each name has a length of two bytes before it (RFC 5246 §7.4.4, RFC 9846 §4.2.4).
+        let bytes = domain.names.iter().map(|name| name.as_ref().len() + 2).sum();
+        if bytes > usize::from(u16::MAX) {
+            return Err(TrustDomainError::Names { count: bundle.len(), bytes });
+        }
+        Ok(domain)
+    }
+
+    /// A hash of the anchors and of the bounds: two domains of one id decide alike.
+    #[must_use]
+    pub fn id(&self) -> &[u8; 32] {
+        &self.id
+    }
+
+    /// The anchors' names, for the CertificateRequest.
+    #[must_use]
+    pub fn names(&self) -> &[DistinguishedName] {
+        &self.names
+    }
+
+    /// Refuses what is too large before anything is parsed or copied.
+    pub(crate) fn check_size(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), ChainError> {
+        let certificates = 1 + intermediates.len();
+        let bytes = intermediates.iter().fold(end_entity.len(), |sum, der| sum + der.len());
+        if certificates > self.limits.certificates || bytes > self.limits.bytes {
+            return Err(ChainError::TooLarge { certificates, bytes });
+        }
+        Ok(())
+    }
+
+    /// Builds and validates a path from the end entity (first) to an anchor (RFC 5280 §6), for TLS
+    /// client authentication at `now`.
+    ///
+    /// # Errors
+    /// See [`ChainError`].
+    pub fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Box<VerifiedChain>, ChainError> {
+        let (end_entity, intermediates) = chain.split_first().ok_or(ChainError::Malformed)?;
+        self.check_size(end_entity, intermediates)?;
+        let parsed = EndEntityCert::try_from(end_entity).map_err(ChainError::Path)?;
+        // webpki asks this for each path that it finds and goes on to other paths when refused; its
+        // error type cannot say what ours can, so what was refused last is kept beside it.
+        let refused = RefCell::new(None);
+        let ours = |path: &VerifiedPath<'_>| {
+            self.check_path(path, now).map(drop).map_err(|error| {
+                refused.replace(Some(error));
+                webpki::Error::UnknownIssuer
+            })
+        };
+        let result = parsed.verify_for_usage(
+            SIGNATURE_ALGORITHMS.all,
+            &self.anchors,
+            intermediates,
+            now,
+            KeyUsage::client_auth(),
+            None,
+            Some(&ours),
+        );
+        let path = result.map_err(|error| {
+            // Only where webpki itself has nothing better to say than that it found no path.
+            let refused = refused.take();
+            match (error, refused) {
+                (webpki::Error::UnknownIssuer, Some(refused)) => refused,
+                (error, _) => ChainError::Path(error),
+            }
+        })?;
+        let (anchor, not_after) = self.check_path(&path, now)?;
+        let identity = ClientIdentity::parse(end_entity)?;
+        Ok(Box::new(VerifiedChain { identity, not_after, anchor }))
+    }
+
+    /// What webpki leaves out: the anchor's validity and everybody's key usage. Gives the anchor's
+    /// index and the earliest notAfter of the path.
+    fn check_path(
+        &self,
+        path: &VerifiedPath<'_>,
+        now: UnixTime,
+    ) -> Result<(usize, i64), ChainError> {
+        let anchor = path.anchor();
+        let index = self
+            .anchors
+            .iter()
+            .position(|known| {
+                known.subject == anchor.subject
+                    && known.subject_public_key_info == anchor.subject_public_key_info
+            })
+            .ok_or(ChainError::Malformed)?;
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let validity = self.validity[index];
+        if now > validity.not_after {
+            return Err(ChainError::AnchorExpired);
+        }
+        if now < validity.not_before {
+            return Err(ChainError::AnchorNotYetValid);
+        }
+        let mut not_after = validity.not_after;
+        let end_entity = path.end_entity().der();
+        let end_entity = parse(&end_entity)?;
+        not_after = not_after.min(end_entity.validity().not_after.timestamp());
+        if let Some(usage) = end_entity.key_usage().map_err(|_| ChainError::Malformed)?
+            && !usage.value.digital_signature()
+        {
+            return Err(ChainError::KeyUsage(
+                "the client certificate's key usage does not allow digitalSignature",
+            ));
+        }
+        for intermediate in path.intermediate_certificates() {
+            let intermediate = intermediate.der();
+            let intermediate = parse(&intermediate)?;
+            not_after = not_after.min(intermediate.validity().not_after.timestamp());
+            if let Some(usage) = intermediate.key_usage().map_err(|_| ChainError::Malformed)?
+                && !usage.value.key_cert_sign()
+            {
+                return Err(ChainError::KeyUsage(
+                    "an intermediate's key usage does not allow keyCertSign",
+                ));
+            }
+        }
+        Ok((index, not_after))
+    }
+}
+
+impl std::fmt::Debug for TrustDomain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TrustDomain({} anchors)", self.anchors.len())
+    }
+}
+
+fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, ChainError> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| ChainError::Malformed)?;
+    Ok(certificate)
+}
+
+fn identify(bundle: &[CertificateDer<'_>], limits: ChainLimits) -> [u8; 32] {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(b"countersign trust domain v1");
+    hash.update(&(limits.certificates as u64).to_be_bytes());
+    hash.update(&(limits.bytes as u64).to_be_bytes());
+    for der in bundle {
+        hash.update(&(der.len() as u64).to_be_bytes());
+        hash.update(der);
+    }
+    hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// What a chain and a CertificateVerify may be signed with: ECDSA, Ed25519 and RSA with SHA-2. No
+/// SHA-1; no ML-DSA, whose verification needs a larger stack than a step has.
+pub(crate) static SIGNATURE_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: ALL,
+    mapping: &[
+        (
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            &[algorithm::ECDSA_P256_SHA256, algorithm::ECDSA_P384_SHA256],
+        ),
+        (
+            SignatureScheme::ECDSA_NISTP384_SHA384,
+            &[algorithm::ECDSA_P384_SHA384, algorithm::ECDSA_P256_SHA384],
+        ),
+        (
+            SignatureScheme::ECDSA_NISTP521_SHA512,
+            &[
+                algorithm::ECDSA_P521_SHA512,
+                algorithm::ECDSA_P384_SHA512,
+                algorithm::ECDSA_P256_SHA512,
+            ],
+        ),
+        (SignatureScheme::ED25519, &[algorithm::ED25519]),
+        (SignatureScheme::RSA_PSS_SHA256, &[algorithm::RSA_PSS_2048_8192_SHA256_LEGACY_KEY]),
+        (SignatureScheme::RSA_PSS_SHA384, &[algorithm::RSA_PSS_2048_8192_SHA384_LEGACY_KEY]),
+        (SignatureScheme::RSA_PSS_SHA512, &[algorithm::RSA_PSS_2048_8192_SHA512_LEGACY_KEY]),
+        (SignatureScheme::RSA_PKCS1_SHA256, &[algorithm::RSA_PKCS1_2048_8192_SHA256]),
+        (SignatureScheme::RSA_PKCS1_SHA384, &[algorithm::RSA_PKCS1_2048_8192_SHA384]),
+        (SignatureScheme::RSA_PKCS1_SHA512, &[algorithm::RSA_PKCS1_2048_8192_SHA512]),
+    ],
+};
+
+static ALL: &[&dyn SignatureVerificationAlgorithm] = &[
+    algorithm::ECDSA_P256_SHA256,
+    algorithm::ECDSA_P256_SHA384,
+    algorithm::ECDSA_P256_SHA512,
+    algorithm::ECDSA_P384_SHA256,
+    algorithm::ECDSA_P384_SHA384,
+    algorithm::ECDSA_P384_SHA512,
+    algorithm::ECDSA_P521_SHA256,
+    algorithm::ECDSA_P521_SHA384,
+    algorithm::ECDSA_P521_SHA512,
+    algorithm::ED25519,
+    algorithm::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
+    algorithm::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
+    algorithm::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
+    algorithm::RSA_PKCS1_2048_8192_SHA256,
+    algorithm::RSA_PKCS1_2048_8192_SHA384,
+    algorithm::RSA_PKCS1_2048_8192_SHA512,
+    algorithm::RSA_PKCS1_2048_8192_SHA256_ABSENT_PARAMS,
+    algorithm::RSA_PKCS1_2048_8192_SHA384_ABSENT_PARAMS,
+    algorithm::RSA_PKCS1_2048_8192_SHA512_ABSENT_PARAMS,
+];
