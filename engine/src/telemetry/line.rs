@@ -1,0 +1,94 @@
+//! Log lines. Every text of a peer is escaped.
+
+use countersign_proto::identity::Printable;
+use countersign_proto::{ClientIdentity, Report, TlsFacts};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::log::Notice;
+
+/// A line about the engine itself.
+pub(super) fn event(name: &str, fields: Value) -> Value {
+    let mut line = Map::new();
+    line.insert("time".into(), json!(timestamp()));
+    line.insert("event".into(), json!(name));
+    if let Value::Object(fields) = fields {
+        line.extend(fields);
+    }
+    Value::Object(line)
+}
+
+pub(super) fn notice(notice: &Notice) -> Value {
+    match notice {
+        Notice::ConnectionTableFull { worker, open } => event(
+            "connection_table_full",
+            json!({
+                "worker": worker,
+                "connections_open": open,
+                "message": "no room for more connections; new ones wait in the kernel's queue until others end",
+            }),
+        ),
+        Notice::AcceptFailed { worker, error } => event(
+            "accept_failed",
+            json!({ "worker": worker, "error": error, "message": "accepting pauses for a moment and is tried again" }),
+        ),
+        Notice::ConnectFailed { worker, error } => {
+            event("upstream_socket_failed", json!({ "worker": worker, "error": error }))
+        }
+        Notice::CutOff { worker, open } => {
+            event("drain_timed_out", json!({ "worker": worker, "connections_cut": open }))
+        }
+    }
+}
+
+/// The line of one connection.
+pub(super) fn connection(report: &Report) -> Value {
+    let micros =
+        |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let tls = report.tls.as_ref();
+    event(
+        "connection",
+        json!({
+            "listener": report.listener,
+            "client": report.client.to_string(),
+            "server_name": report.server_name.as_deref().map(printable),
+            "result": if report.allowed { "allowed" } else { "refused" },
+            "reason": report.reason.map(|reason| reason.label()),
+            "detail": report.detail.as_deref().map(printable),
+            "tls_version": tls.map(|tls| tls.version.name()),
+            "cipher_suite": tls.map(TlsFacts::suite_name),
+            "group": tls.map(TlsFacts::group_name),
+            "identity": report.identity.as_deref().map(identity),
+            "rule": report.rule.as_deref().map(printable),
+            "handshake_us": report.established_at.map(|at| micros(at - report.accepted_at)),
+            "duration_us": micros(report.ended_at - report.accepted_at),
+            "client_bytes_received": report.client_traffic.received,
+            "client_bytes_sent": report.client_traffic.sent,
+            "upstream_bytes_received": report.upstream_traffic.received,
+            "upstream_bytes_sent": report.upstream_traffic.sent,
+        }),
+    )
+}
+
+fn identity(identity: &ClientIdentity) -> Value {
+    json!({
+        "subject": identity.subject(),
+        "common_name": identity.common_names().first().map(|name| printable(name)),
+        "dns_names": identity.dns_names(),
+        "uris": identity.uris(),
+        "issuer": identity.issuer(),
+        "serial": identity.serial(),
+        "not_after": identity.not_after(),
+        "sha256": identity.sha256_hex(),
+        "spki_sha256": identity.spki_sha256_hex(),
+    })
+}
+
+fn printable(text: &str) -> String {
+    Printable(text).to_string()
+}
+
+fn timestamp() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}

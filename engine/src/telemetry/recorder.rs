@@ -1,0 +1,59 @@
+//! A worker's hand into telemetry: it never blocks and never formats.
+
+use std::sync::Arc;
+
+use countersign_proto::Event;
+use crossbeam::queue::ArrayQueue;
+
+use super::counters::{Counters, Gauges};
+use super::log::{Entry, Notice};
+
+/// Entries that a worker may be ahead of the log's writer.
+pub(super) const QUEUE_ENTRIES: usize = 8_192;
+
+/// What one worker records with. Each worker has counters and a queue of its own.
+pub struct Recorder {
+    pub(super) counters: Arc<Counters>,
+    pub(super) queue: Arc<ArrayQueue<Entry>>,
+}
+
+impl Recorder {
+    /// A connection was accepted.
+    pub fn accepted(&self) {
+        self.counters.accepted();
+    }
+
+    /// A connection is over and its slots are free.
+    pub fn released(&self) {
+        self.counters.released();
+    }
+
+    /// Something happened to a connection.
+    pub fn event(&self, event: Event) {
+        match event {
+            Event::Established { .. } => self.counters.established(),
+            Event::Refused(reason) => self.counters.refused(reason),
+            Event::Ended(report) => {
+                let traffic = report.client_traffic;
+                self.counters.client_bytes(traffic.received, traffic.sent);
+                self.push(Entry::Connection(report));
+            }
+        }
+    }
+
+    /// Something the operator should know.
+    pub fn notice(&self, notice: Notice) {
+        self.push(Entry::Notice(notice));
+    }
+
+    /// What the worker has now.
+    pub fn gauges(&self, gauges: &Gauges) {
+        self.counters.set(gauges);
+    }
+
+    fn push(&self, entry: Entry) {
+        if self.queue.push(entry).is_err() {
+            self.counters.log_line_dropped();
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What reaches a worker from other threads.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use countersign_proto::{OperationId, Outcome};
+use countersign_ring::Waker;
+use crossbeam::queue::SegQueue;
+
+/// One thing said to a worker.
+#[derive(Debug)]
+pub enum Message {
+    /// Stop accepting, let connections finish, cut them off at the deadline.
+    Stop {
+        /// When to cut off.
+        deadline: Instant,
+    },
+    /// The outcome of work that left a handshake step.
+    Performed(Address, Box<Outcome>),
+}
+
+/// Which operation of which connection an outcome belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub(super) connection: u64,
+    pub(super) operation: OperationId,
+}
+
+/// Sends to one worker; wakes it where it waits. Cloning gives another handle to the same worker.
+#[derive(Clone)]
+pub struct InboxSender {
+    queue: Arc<SegQueue<Message>>,
+    waker: Waker,
+}
+
+impl InboxSender {
+    /// Puts a message into the inbox. Never blocks.
+    pub fn send(&self, message: Message) {
+        self.queue.push(message);
+        self.waker.wake();
+    }
+}
+
+impl std::fmt::Debug for InboxSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InboxSender")
+    }
+}
+
+/// The worker's end. Bounded by its senders: outcomes by the suspended handshakes, the rest is rare.
+pub(super) struct Inbox {
+    queue: Arc<SegQueue<Message>>,
+    waker: Waker,
+}
+
+impl Inbox {
+    pub(super) fn new(waker: Waker) -> Self {
+        Self { queue: Arc::default(), waker }
+    }
+
+    pub(super) fn sender(&self) -> InboxSender {
+        InboxSender { queue: Arc::clone(&self.queue), waker: self.waker.clone() }
+    }
+
+    pub(super) fn take(&self) -> Option<Message> {
+        self.queue.pop()
+    }
+}

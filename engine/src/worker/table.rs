@@ -1,0 +1,95 @@
+//! The worker's connections, by keys that do not outlive them.
+
+use countersign_proto::{Connection, Moment};
+use countersign_ring::Socket;
+use slab::Slab;
+
+/// Names one connection of this worker, for ever: index and generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(u64);
+
+impl Key {
+    fn new(index: usize, generation: u32) -> Self {
+        // The table is bounded far below 2^32 connections.
+        Self(index as u64 | u64::from(generation) << 32)
+    }
+
+    pub(super) fn from_tag(tag: u64) -> Self {
+        Self(tag)
+    }
+
+    pub(super) fn tag(self) -> u64 {
+        self.0
+    }
+
+    fn index(self) -> usize {
+        (self.0 & u64::from(u32::MAX)) as usize
+    }
+
+    fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// A connection and its sockets.
+pub(super) struct Entry {
+    pub(super) connection: Connection,
+    pub(super) client: Option<Socket>,
+    pub(super) upstream: Option<Socket>,
+    /// The time of its one live entry among the timers.
+    pub(super) timer: Option<Moment>,
+    generation: u32,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Table {
+    entries: Slab<Entry>,
+    generations: u32,
+}
+
+impl Table {
+    pub(super) fn insert(&mut self, connection: Connection, client: Socket) -> Key {
+        self.generations = self.generations.wrapping_add(1);
+        let generation = self.generations;
+        let index = self.entries.insert(Entry {
+            connection,
+            client: Some(client),
+            upstream: None,
+            timer: None,
+            generation,
+        });
+        Key::new(index, generation)
+    }
+
+    /// The connection of that key, unless it is gone.
+    pub(super) fn get(&mut self, key: Key) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(key.index())?;
+        (entry.generation == key.generation()).then_some(entry)
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<Entry> {
+        self.get(key)?;
+        self.entries.try_remove(key.index())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.entries.iter().map(|(index, entry)| Key::new(index, entry.generation)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Key;
+
+    #[test]
+    fn a_key_keeps_index_and_generation_apart() {
+        let key = Key::new(0xfedc_ba98, 0x8765_4321);
+        assert_eq!((key.index(), key.generation()), (0xfedc_ba98, 0x8765_4321));
+        assert_eq!(Key::from_tag(key.tag()), key);
+    }
+}
