@@ -20,15 +20,17 @@ const POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Signals: TERM and INT stop accepting and let connections finish, up to --drain-timeout; once more cuts
-them off. USR1 writes the counters into the log. Exit status: 0 after a clean stop, 1 on a start error
-or when connections were cut off.
-
-The log is JSON on standard error, one object a line.
+Signals:
+  TERM, INT  stop accepting and let connections finish, up to --drain-timeout;
+             once more cuts them off
+  USR1       write the counters into the log
+Exit status: 0 after a clean stop, 1 on a start error or when connections were
+cut off. The log is JSON on standard error, one object a line.
 
 Example:
-  countersign run --listen 0.0.0.0:8443 --certificate server.pem --key server.key \\
-      --client-ca clients-ca.pem --allow 'cn=payments-*' --upstream 127.0.0.1:8080")]
+  countersign run --listen 0.0.0.0:8443 \\
+      --certificate server.pem --key server.key --client-ca clients-ca.pem \\
+      --allow 'cn=payments-*' --upstream 127.0.0.1:8080")]
 pub(super) struct RunArguments {
     /// Address and port to listen on; may be given several times.
     #[arg(long, value_name = "ADDRESS:PORT", required = true)]

@@ -5,6 +5,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// Connections of a worker by default, where the limits of the process allow them.
 const CONNECTIONS_DEFAULT: usize = 16_384;
 
+/// With fewer than these by default, the limit of open files is too small rather than the load.
+const CONNECTIONS_LEAST: usize = 512;
+
 /// The largest table of direct descriptors that the kernel makes (`IORING_MAX_FIXED_FILES`).
 const SLOTS_MAX: usize = 1 << 20;
 
@@ -34,7 +37,8 @@ pub(super) struct Capacity {
 pub(super) fn capacity(asked: Option<usize>, dials: bool, limit: usize) -> Capacity {
     let each = if dials { 2 } else { 1 };
     let most = limit.min(SLOTS_MAX) / each;
-    let connections = asked.unwrap_or_else(|| CONNECTIONS_DEFAULT.min(most)).max(1);
+    let connections =
+        asked.unwrap_or_else(|| most.clamp(CONNECTIONS_LEAST, CONNECTIONS_DEFAULT)).max(1);
     let slots = connections.saturating_mul(each);
     Capacity { connections, slots: u32::try_from(slots).unwrap_or(u32::MAX) }
 }
@@ -53,5 +57,6 @@ mod tests {
     #[test]
     fn what_was_asked_for_is_not_quietly_made_less() {
         assert_eq!(capacity(Some(50_000), false, 1_024).slots, 50_000);
+        assert_eq!(capacity(None, false, 64).slots, 512);
     }
 }
