@@ -250,6 +250,7 @@ impl Phase {
     fn sent(self, core: &mut Core) -> Self {
         match self {
             Self::Relay(phase) => phase.sent(core),
+            Self::Closing(phase) => phase.sent(core),
             phase => phase,
         }
     }
@@ -265,7 +266,7 @@ impl Phase {
                 core.give_up(Reason::UpstreamConnectTimeout, String::new())
             }
             (Self::Relay(phase), Timer::Idle) => phase.idled(core),
-            (Self::Closing(phase), Timer::Drain) => phase.timed_out(core),
+            (Self::Closing(phase), Timer::Drain | Timer::Idle) => phase.timed_out(core),
             (phase, _) => phase,
         }
     }

@@ -16,9 +16,9 @@ const SLOTS_MAX: usize = 1 << 20;
 pub(super) fn raise_limit() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        let mut raised = limit.clone();
+        let mut raised = limit;
         raised.current = limit.maximum;
-        if setrlimit(Resource::Nofile, raised.clone()).is_ok() {
+        if setrlimit(Resource::Nofile, raised).is_ok() {
             limit = raised;
         }
     }

@@ -22,7 +22,7 @@ struct Drain {
 impl Closing {
     /// Sends what is queued, then lets the client see the end of the stream.
     pub(super) fn begin(core: &mut Core) -> Self {
-        core.start_timer(Timer::Drain);
+        core.start_timer(patience(core));
         match core.desk.drain() {
             Some(place) => {
                 core.client.shut_down();
@@ -38,9 +38,16 @@ impl Closing {
 
     /// Sends what is queued and closes: the client has said that it has no more to send.
     pub(super) fn flush(core: &mut Core) -> Self {
-        core.start_timer(Timer::Drain);
+        core.start_timer(patience(core));
         core.client.close(CloseManner::Graceful);
         Self { drain: None }
+    }
+
+    /// Something was sent: whoever reads slowly gets the time to read all.
+    pub(super) fn sent(self, core: &mut Core) -> Phase {
+        core.timers.stop_all();
+        core.start_timer(patience(core));
+        Phase::Closing(self)
     }
 
     /// The sockets were told to close already.
@@ -82,4 +89,11 @@ impl Closing {
         }
         Phase::Closing(self)
     }
+}
+
+/// Whoever was let in, and its upstream, get what is still queued for them as long as they go on
+/// reading; a client that was refused only has its alert to read.
+fn patience(core: &Core) -> Timer {
+    let unsent = core.client.unsent() + core.upstream.unsent();
+    if core.report.allowed && unsent > 0 { Timer::Idle } else { Timer::Drain }
 }
