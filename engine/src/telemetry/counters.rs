@@ -38,22 +38,20 @@ pub struct Gauges {
 }
 
 impl Counters {
-    #[must_use]
     pub(super) fn new() -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         Self {
-            accepted: ZERO,
-            released: ZERO,
-            established: ZERO,
-            refused: [ZERO; Reason::ALL.len()],
-            log_lines_dropped: ZERO,
-            client_bytes_received: ZERO,
-            client_bytes_sent: ZERO,
-            connections_open: ZERO,
-            stacks_suspended: ZERO,
-            drains: ZERO,
-            slots_free: ZERO,
-            operations_in_flight: ZERO,
+            accepted: AtomicU64::default(),
+            released: AtomicU64::default(),
+            established: AtomicU64::default(),
+            refused: [const { AtomicU64::new(0) }; Reason::ALL.len()],
+            log_lines_dropped: AtomicU64::default(),
+            client_bytes_received: AtomicU64::default(),
+            client_bytes_sent: AtomicU64::default(),
+            connections_open: AtomicU64::default(),
+            stacks_suspended: AtomicU64::default(),
+            drains: AtomicU64::default(),
+            slots_free: AtomicU64::default(),
+            operations_in_flight: AtomicU64::default(),
         }
     }
 

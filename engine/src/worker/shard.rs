@@ -182,7 +182,7 @@ impl Shard {
     }
 
     fn notice_full_table(&mut self) {
-        let full = self.armed.iter().any(|armed| *armed == 0);
+        let full = self.armed.contains(&0);
         if full && !self.table_was_full {
             let open = self.table.len();
             self.recorder.notice(Notice::ConnectionTableFull { worker: self.number, open });
