@@ -100,15 +100,15 @@ impl TlsFacts {
         }
     }
 
-    /// The group's name as IANA registered it.
+    /// The group's name as IANA registered it; `None` while TLS 1.2 has not come to the client's share.
     #[must_use]
-    pub fn group_name(&self) -> &'static str {
-        match self.group {
-            Some(NamedGroup::X25519MLKEM768) => "X25519MLKEM768",
-            Some(NamedGroup::X25519) => "x25519",
-            Some(NamedGroup::secp256r1) => "secp256r1",
-            Some(NamedGroup::secp384r1) => "secp384r1",
-            _ => "unknown",
+    pub fn group_name(&self) -> Option<&'static str> {
+        match self.group? {
+            NamedGroup::X25519MLKEM768 => Some("X25519MLKEM768"),
+            NamedGroup::X25519 => Some("x25519"),
+            NamedGroup::secp256r1 => Some("secp256r1"),
+            NamedGroup::secp384r1 => Some("secp384r1"),
+            _ => Some("unknown"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What rustls is given: provider, signer, verifier, server configuration; and what it cannot do itself.
 
 mod alert;
+mod client_hello;
 mod config;
 mod provider;
 mod signer;
@@ -8,6 +9,7 @@ mod trust_domain;
 mod verifier;
 
 pub(crate) use alert::plaintext_alert;
+pub(crate) use client_hello::key_share_groups;
 pub use config::{Credentials, CredentialsError, Identity, TlsParameters};
 pub use provider::{Groups, Handoff, default_suites, provider};
 pub use trust_domain::{ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain};

@@ -1,9 +1,9 @@
 //! Lanes: threads that take jobs from one bounded queue.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use countersign_proto::{Handoff, Outcome, Work};
+use countersign_proto::{Handoff, Outcome, Work, WorkFailure};
 use crossbeam::channel::{self, Receiver, Sender};
 
 use super::{Job, Performer};
@@ -12,34 +12,34 @@ use super::{Job, Performer};
 pub type Perform = dyn Fn(Box<Work>) -> Option<Outcome> + Send + Sync;
 
 /// A number of threads that do work for suspended handshake steps.
+///
+/// They end once this is dropped and the queue is empty. Nobody waits for them: a lane may be inside a
+/// call that never comes back, and the last owner of its lanes is a worker that is about to stop.
 pub struct Lanes {
     handoff: Handoff,
-    jobs: Option<Sender<Job>>,
-    threads: Vec<JoinHandle<()>>,
+    jobs: Sender<Job>,
 }
 
 impl Lanes {
     /// Starts `count` lanes with a queue of `depth` jobs before them.
     ///
     /// # Errors
-    /// If a thread cannot be started.
+    /// If a thread cannot be started; those that run already end again.
     pub fn start(
         handoff: Handoff,
         count: usize,
         depth: usize,
         perform: Arc<Perform>,
     ) -> std::io::Result<Self> {
-        let (sender, receiver) = channel::bounded(depth);
-        let threads = (0..count)
-            .map(|number| {
-                let receiver = receiver.clone();
-                let perform = Arc::clone(&perform);
-                std::thread::Builder::new()
-                    .name(format!("lane-{number}"))
-                    .spawn(move || work(&receiver, &*perform))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { handoff, jobs: Some(sender), threads })
+        let (jobs, receiver) = channel::bounded(depth);
+        for number in 0..count {
+            let receiver = receiver.clone();
+            let perform = Arc::clone(&perform);
+            std::thread::Builder::new()
+                .name(format!("lane-{number}"))
+                .spawn(move || work(&receiver, &*perform))?;
+        }
+        Ok(Self { handoff, jobs })
     }
 }
 
@@ -49,27 +49,19 @@ impl Performer for Lanes {
     }
 
     fn submit(&self, job: Job) -> Result<(), Box<Job>> {
-        match &self.jobs {
-            Some(jobs) => jobs.try_send(job).map_err(|refused| Box::new(refused.into_inner())),
-            None => Err(Box::new(job)),
-        }
-    }
-}
-
-impl Drop for Lanes {
-    fn drop(&mut self) {
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
-            // A lane that panicked has nothing more to say.
-            let _ = thread.join();
-        }
+        self.jobs.try_send(job).map_err(|refused| Box::new(refused.into_inner()))
     }
 }
 
 fn work(jobs: &Receiver<Job>, perform: &Perform) {
     for job in jobs {
         let (work, address, inbox) = job.into_parts();
-        if let Some(outcome) = perform(work) {
+        // A panic ends one handshake, at once, and not the lane: nothing of this loop is broken by it,
+        // and `perform` is shared by reference, as it would be after any other lane's panic.
+        let outcome = catch_unwind(AssertUnwindSafe(|| perform(work))).unwrap_or_else(|_payload| {
+            Some(Outcome::Failed(WorkFailure::Failed("a lane panicked".to_owned())))
+        });
+        if let Some(outcome) = outcome {
             Job::finish(address, &inbox, outcome);
         }
     }

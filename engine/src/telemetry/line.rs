@@ -58,7 +58,7 @@ pub(super) fn connection(report: &Report) -> Value {
             "detail": report.detail.as_deref().map(printable),
             "tls_version": tls.map(|tls| tls.version.name()),
             "cipher_suite": tls.map(TlsFacts::suite_name),
-            "group": tls.map(TlsFacts::group_name),
+            "group": tls.and_then(TlsFacts::group_name),
             "identity": report.identity.as_deref().map(identity),
             "rule": report.rule.as_deref().map(printable),
             "handshake_us": report.established_at.map(|at| micros(at - report.accepted_at)),

@@ -1,5 +1,7 @@
 //! From accept to the ClientHello: nothing is known of the client yet, so nothing is spent on it.
 
+use std::borrow::Cow;
+
 use rustls::server::Acceptor;
 
 use super::Phase;
@@ -13,8 +15,8 @@ const HEADERS_BYTES: usize = 5 + 4;
 #[derive(Default)]
 pub(super) struct ExpectClientHello {
     acceptor: Acceptor,
-    received: usize,
-    headers: Vec<u8>,
+    /// What has arrived of a hello that did not arrive whole.
+    received: Vec<u8>,
 }
 
 impl ExpectClientHello {
@@ -22,11 +24,15 @@ impl ExpectClientHello {
         if bytes.is_empty() {
             return core.give_up(Reason::ClientClosed, "before its ClientHello was complete");
         }
-        self.received += bytes.len();
-        let wanted = HEADERS_BYTES.saturating_sub(self.headers.len());
-        self.headers.extend(bytes.iter().take(wanted));
+        // The usual hello arrives whole and is not copied.
+        let wire = if self.received.is_empty() {
+            Cow::Borrowed(bytes)
+        } else {
+            self.received.extend_from_slice(bytes);
+            Cow::Owned(std::mem::take(&mut self.received))
+        };
         let limit = core.limits().client_hello_bytes;
-        let announced = announced_bytes(&self.headers).unwrap_or(0);
+        let announced = announced_bytes(&wire).unwrap_or(0);
         if announced > limit {
             let detail = format!("it announces {announced} bytes; at most {limit} are read");
             return core.refuse_in_plaintext(Reason::ClientHelloTooLarge, detail);
@@ -38,7 +44,7 @@ impl ExpectClientHello {
             }
             match self.acceptor.accept() {
                 Ok(None) => {}
-                Ok(Some(accepted)) => return ExpectFinished::begin(core, accepted, rest),
+                Ok(Some(accepted)) => return ExpectFinished::begin(core, accepted, &wire, rest),
                 Err((error, mut alert)) => {
                     // Writing to memory does not fail.
                     let _ = alert.write_all(core.client.out());
@@ -51,18 +57,26 @@ impl ExpectClientHello {
             }
         }
         // A hello in many small records announces little at a time.
-        if self.received > limit {
+        if wire.len() > limit {
             let detail = format!("not complete after {limit} bytes");
             return core.refuse_in_plaintext(Reason::ClientHelloTooLarge, detail);
         }
+        self.received = wire.into_owned();
         Phase::ExpectClientHello(self)
     }
 }
 
-/// The size of the ClientHello with its headers, as far as its first bytes tell.
-fn announced_bytes(headers: &[u8]) -> Option<usize> {
+/// The size of the ClientHello with its headers, as far as its first record tells; one so short that
+/// the handshake header is cut tells nothing.
+fn announced_bytes(wire: &[u8]) -> Option<usize> {
     const HANDSHAKE: u8 = 22;
     const CLIENT_HELLO: u8 = 1;
-    let &[HANDSHAKE, _, _, _, _, CLIENT_HELLO, high, middle, low] = headers else { return None };
+    let &[HANDSHAKE, _, _, record_high, record_low, CLIENT_HELLO, high, middle, low, ..] = wire
+    else {
+        return None;
+    };
+    if u16::from_be_bytes([record_high, record_low]) < 4 {
+        return None;
+    }
     Some(HEADERS_BYTES + usize::from(high) * 65_536 + usize::from(middle) * 256 + usize::from(low))
 }

@@ -51,11 +51,11 @@ struct StepEnd {
 type StepProgress = Progress<Request, Reply, StepEnd>;
 
 impl ExpectFinished {
-    /// The ClientHello is complete; `unread` came after it.
-    pub(super) fn begin(core: &mut Core, accepted: Accepted, unread: &[u8]) -> Phase {
+    /// The ClientHello is complete: it arrived as `wire`, and with it `unread`, which came after it.
+    pub(super) fn begin(core: &mut Core, accepted: Accepted, wire: &[u8], unread: &[u8]) -> Phase {
         let hello = accepted.client_hello();
         core.report.server_name = hello.server_name().map(str::to_owned);
-        let config = core.listener.identity.config_for(&hello);
+        let config = core.listener.identity.config_for(&hello, wire);
         let phase = Box::new(Self {
             step: Step::Running,
             unread: unread.to_vec(),

@@ -15,7 +15,7 @@ use crate::seam::{self, Reply, Report};
 use crate::tls::provider::{self, Groups, default_groups, default_suites};
 use crate::tls::signer::IdentityKey;
 use crate::tls::verifier::ClientVerifier;
-use crate::tls::{Handoff, TlsVersion, TrustDomain};
+use crate::tls::{Handoff, TlsVersion, TrustDomain, key_share_groups};
 
 /// A server's certificate chain, end entity first, and its key.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ pub enum CredentialsError {
     #[error("the private key cannot be used: {0}")]
     Key(rustls::Error),
     /// The key is not the certificate's.
-    #[error("the private key does not belong to the certificate (their public keys differ)")]
+    #[error("the private key does not match the certificate (their public keys differ)")]
     Mismatch,
     /// The certificate cannot be used.
     #[error("the certificate cannot be used: {0}")]
@@ -113,15 +113,21 @@ impl Identity {
         Ok(Self { any_group: build(Arc::new(provider))?, by_group })
     }
 
-    /// The configuration for a client: that of the first group, in the server's order, that the client
-    /// speaks too. rustls by itself would follow the client's order.
-    pub(crate) fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+    /// The configuration for a client, whose ClientHello arrived as `wire`: that of the first group, in
+    /// the server's order, for which the client has sent a key share; failing that, of the first that
+    /// it speaks at all, which in TLS 1.3 takes a HelloRetryRequest. rustls by itself would follow the
+    /// client's order, and retry where a later group had a share.
+    pub(crate) fn config_for(&self, hello: &ClientHello<'_>, wire: &[u8]) -> Arc<ServerConfig> {
         let offered = hello.named_groups().unwrap_or_default();
         // Hybrid groups exist in TLS 1.3 only, and only its clients offer its suites.
         let speaks_tls13 = hello.cipher_suites().iter().any(is_tls13_suite);
-        let chosen = self.by_group.iter().find(|(group, _)| {
-            offered.contains(group) && (speaks_tls13 || *group != NamedGroup::X25519MLKEM768)
-        });
+        let usable = || {
+            self.by_group.iter().filter(|(group, _)| {
+                offered.contains(group) && (speaks_tls13 || *group != NamedGroup::X25519MLKEM768)
+            })
+        };
+        let shares = key_share_groups(wire);
+        let chosen = usable().find(|(group, _)| shares.contains(group)).or_else(|| usable().next());
         Arc::clone(chosen.map_or(&self.any_group, |(_, config)| config))
     }
 }

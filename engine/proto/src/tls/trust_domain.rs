@@ -107,7 +107,7 @@ pub enum ChainError {
         bytes: usize,
     },
     /// Path validation failed.
-    #[error("{0}")]
+    #[error("{}", describe(.0))]
     Path(webpki::Error),
     /// The anchor has expired (webpki does not look).
     #[error("the trust anchor has expired")]
@@ -335,6 +335,33 @@ impl TrustDomain {
 impl std::fmt::Debug for TrustDomain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TrustDomain({} anchors)", self.anchors.len())
+    }
+}
+
+/// What webpki found, in words; its own are its variants' names.
+fn describe(error: &webpki::Error) -> String {
+    use webpki::Error as E;
+    match error {
+        E::CertExpired { time, not_after } => format!(
+            "a certificate of the path expired at {} (seconds since 1970; now is {})",
+            not_after.as_secs(),
+            time.as_secs()
+        ),
+        E::CertNotValidYet { time, not_before } => format!(
+            "a certificate of the path is not valid before {} (seconds since 1970; now is {})",
+            not_before.as_secs(),
+            time.as_secs()
+        ),
+        E::UnknownIssuer => "no path to a trust anchor: the client's CA is another one, or the client did not send an intermediate".into(),
+        E::RequiredEkuNotFoundContext(_) => {
+            "the extended key usage of a certificate of the path does not allow clientAuth".into()
+        }
+        E::InvalidSignatureForPublicKey => "a signature in the path is wrong".into(),
+        E::NameConstraintViolation => "a name constraint of a CA is violated".into(),
+        E::PathLenConstraintViolated => "a CA's path length constraint is violated".into(),
+        E::CaUsedAsEndEntity => "the client's certificate is a CA's".into(),
+        E::EndEntityUsedAsCa => "an intermediate is not a CA's certificate".into(),
+        other => format!("{other:?}"),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn facts(report: &Report, authorized: &Authorized) -> Value {
         "tls": {
             "version": tls.map(|tls| tls.version.name()),
             "cipher_suite": tls.map(|tls| tls.suite_name()),
-            "group": tls.map(|tls| tls.group_name()),
+            "group": tls.and_then(|tls| tls.group_name()),
             "server_name": report.server_name,
             "resumed": false,
         },
