@@ -1,5 +1,6 @@
 //! The engine as a whole: its workers and its log.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub struct Engine {
     workers: Vec<Worker>,
     addresses: Vec<SocketAddr>,
     log: Log,
+    stopping: Cell<bool>,
 }
 
 struct Worker {
@@ -75,7 +77,7 @@ impl Engine {
             config.listeners.iter().any(|listener| listener.upstream != UpstreamAddress::Whoami);
         let capacity = capacity(config.max_connections, dials, limit);
         let (sockets, addresses) = listen(&config)?;
-        let mut engine = Self { workers: Vec::new(), addresses, log };
+        let mut engine = Self { workers: Vec::new(), addresses, log, stopping: Cell::new(false) };
         let listeners = Arc::new(config.listeners);
         let plans =
             sockets.into_iter().zip(recorders).enumerate().map(|(number, (sockets, recorder))| {
@@ -134,12 +136,13 @@ impl Engine {
     /// Has a worker ended that was not told to?
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.workers.iter().any(|worker| worker.thread.is_finished())
+        !self.stopping.get() && self.workers.iter().any(|worker| worker.thread.is_finished())
     }
 
     /// Tells the workers to stop accepting, to let connections finish and to cut them off after
     /// `patience`. Told again, only a shorter patience counts.
     pub fn begin_stop(&self, patience: Duration) {
+        self.stopping.set(true);
         let now = Instant::now();
         let deadline = now.checked_add(patience).unwrap_or(now);
         for worker in &self.workers {
