@@ -1,0 +1,60 @@
+# make help says what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo build test lint advisories simulate clean
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# One profile for the demo, the tests and the lints, so that aws-lc is built once.
+PROFILE := --profile checked
+DENY_VERSION := 0.20.2
+# A cargo-deny that is installed already serves as well.
+export PATH := $(PATH):$(abspath $(TARGET))/tools/bin
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make demo ONCE=1                 ends by itself'
+	@echo '  make demo LISTEN=127.0.0.1:9443  another address'
+	@echo '  make simulate SECONDS=60         another duration'
+
+demo: build ## Build, then show the engine at work with a throwaway PKI until Ctrl-C
+	@$(TARGET)/checked/countersign demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(LISTEN),--listen $(LISTEN))
+
+build: ## Build the program: target/checked/countersign
+	@.ci/system-packages build
+	cargo build --locked $(PROFILE) -p countersign
+
+test: ## Run every test (installs the clients it needs on Debian and Ubuntu)
+	@.ci/system-packages test
+	cargo build --locked $(PROFILE) -p countersign
+	@# 10,000 connections need as many descriptors on the clients' side too.
+	ulimit -n "$$(ulimit -Hn)" || true; cargo test --locked --workspace $(PROFILE)
+
+lint: ## Check formatting, clippy, documentation, and the dependencies' licences and sources
+	@.ci/system-packages build
+	@if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then \
+		command -v rustup >/dev/null || { echo 'rustfmt or clippy is missing, and there is no rustup to add it' >&2; exit 1; }; \
+		rustup component add clippy rustfmt; \
+	fi
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets $(PROFILE) -- -D warnings
+	@# Private items are documented, so that links to them lead somewhere.
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --workspace --no-deps --document-private-items $(PROFILE)
+	@$(require_deny)
+	cargo deny --locked check bans licenses sources
+
+advisories: ## Check the dependencies against the RustSec database (needs the network)
+	@$(require_deny)
+	cargo deny --locked check advisories
+
+simulate: ## Run the simulator for SECONDS (600): new seeds, a failure prints its own
+	COUNTERSIGN_SIMULATE_SECONDS=$(or $(SECONDS),600) \
+		cargo test --locked $(PROFILE) -p countersign-tests --test simulation -- --ignored --exact long --nocapture
+
+clean: ## Remove everything that was built
+	cargo clean
+
+require_deny = command -v cargo-deny >/dev/null || \
+	cargo install --locked cargo-deny --version $(DENY_VERSION) --root $(TARGET)/tools
