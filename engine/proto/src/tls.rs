@@ -9,7 +9,7 @@ mod trust_domain;
 mod verifier;
 
 pub(crate) use alert::plaintext_alert;
-pub(crate) use client_hello::key_share_groups;
+pub(crate) use client_hello::{key_share_groups, predates_tls12};
 pub use config::{Credentials, CredentialsError, Identity, TlsParameters};
 pub use provider::{Groups, Handoff, default_suites, provider};
 pub use trust_domain::{ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain};

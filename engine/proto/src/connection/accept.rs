@@ -8,6 +8,7 @@ use super::Phase;
 use super::core::Core;
 use super::handshake::ExpectFinished;
 use crate::error::Reason;
+use crate::tls::predates_tls12;
 
 /// Record header (RFC 9846 §5.1) and handshake header (§4).
 const HEADERS_BYTES: usize = 5 + 4;
@@ -45,6 +46,9 @@ impl ExpectClientHello {
             match self.acceptor.accept() {
                 Ok(None) => {}
                 Ok(Some(accepted)) => return ExpectFinished::begin(core, accepted, &wire, rest),
+                Err((error, _)) if predates_tls12(&wire) => {
+                    return core.refuse_in_plaintext(Reason::ProtocolVersion, error.to_string());
+                }
                 Err((error, mut alert)) => {
                     // Writing to memory does not fail.
                     let _ = alert.write_all(core.client.out());
