@@ -46,7 +46,8 @@ macro_rules! reasons {
             }
 
             /// The alert that the engine itself sends while it still may in plaintext; `None` where
-            /// the client gets no alert. Where rustls chooses the alert, this is the same one.
+            /// the client gets no alert. Once the handshake is encrypted rustls chooses: the same
+            /// one for what the client did wrong, handshake_failure for what failed on our side.
             #[must_use]
             pub const fn alert(self) -> Option<AlertDescription> {
                 match self { $(Self::$name => $alert,)* }
@@ -67,7 +68,7 @@ reasons! {
     /// No suite, group, signature scheme or extension in common.
     NothingInCommon = "nothing_in_common", Peer, Some(Alert::HandshakeFailure);
     /// The client broke the protocol.
-    ProtocolViolation = "protocol_violation", Peer, Some(Alert::IllegalParameter);
+    ProtocolViolation = "protocol_violation", Peer, Some(Alert::UnexpectedMessage);
     /// No client certificate where one is required.
     ClientCertificateMissing = "client_certificate_missing", Peer, Some(Alert::CertificateRequired);
     /// A certificate of the path has expired.

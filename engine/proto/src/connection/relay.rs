@@ -133,7 +133,10 @@ impl Relay {
     pub(super) fn idled(mut self, core: &mut Core) -> Phase {
         if self.upstream_complete {
             // The client was told that this was all, and had its time to say more.
-            return core.end_after_last_word();
+            let phase = core.end_after_last_word();
+            // It has not said that it is done: the upstream must not take what it got for complete.
+            core.upstream.close(CloseManner::Reset);
+            return phase;
         }
         if core.stopping && matches!(self.backend, Backend::BuiltIn { .. }) {
             self.complete_upstream(core);

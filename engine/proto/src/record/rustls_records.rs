@@ -12,6 +12,7 @@ const READ_STEP_BYTES: usize = 16_384;
 
 pub(crate) struct RustlsRecords {
     tls: Box<ServerConnection>,
+    closed: bool,
 }
 
 impl RustlsRecords {
@@ -21,7 +22,7 @@ impl RustlsRecords {
         debug_assert!(!tls.is_handshaking());
         // The relay bounds what is queued, before it seals.
         tls.set_buffer_limit(None);
-        Self { tls }
+        Self { tls, closed: false }
     }
 
     fn process(&mut self, plaintext: &mut Vec<u8>) -> Result<Opened, RecordError> {
@@ -47,11 +48,16 @@ impl RustlsRecords {
     }
 
     fn flush(&mut self, wire: &mut Vec<u8>) {
+        let end = wire.len();
         while self.tls.wants_write() {
             // Writing to memory does not fail.
             if self.tls.write_tls(wire).unwrap_or(0) == 0 {
                 break;
             }
+        }
+        if self.closed {
+            // Nothing may follow close_notify; rustls would send an alert behind it.
+            wire.truncate(end);
         }
     }
 }
@@ -90,5 +96,6 @@ impl RecordLayer for RustlsRecords {
     fn close_notify(&mut self, wire: &mut Vec<u8>) {
         self.tls.send_close_notify();
         self.flush(wire);
+        self.closed = true;
     }
 }
