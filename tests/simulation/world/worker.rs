@@ -1,0 +1,52 @@
+//! A worker: its desk, its listeners.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use countersign_proto::{Desk, Identity, Limits, Listener, TlsParameters, UpstreamAddress};
+
+use crate::pki::{Pki, policy, policy_for_everyone};
+use crate::plan::WorldPlan;
+use crate::provider::{self, P256, X25519};
+use crate::sabotage::Sabotage;
+
+pub(super) struct Worker {
+    pub(super) desk: Desk,
+    /// To TCP, to a unix socket, to the built-in upstream.
+    pub(super) listeners: [Rc<Listener>; 3],
+}
+
+pub(super) fn worker(plan: &WorldPlan, sabotage: Sabotage) -> Worker {
+    let limits: &Limits = &plan.limits;
+    let pki = Pki::get();
+    let parameters = TlsParameters {
+        suites: provider::suites(),
+        groups: vec![&X25519, &P256],
+        handoff: plan.handoff,
+        ..TlsParameters::new(&provider::RANDOM)
+    };
+    let rules = match sabotage {
+        Sabotage::LetsEveryoneIn => policy_for_everyone(),
+        _ => policy(),
+    };
+    let upstreams =
+        [tcp_upstream(), UpstreamAddress::Unix("/run/app.sock".into()), UpstreamAddress::Whoami];
+    let mut index = 0;
+    let listeners = upstreams.map(|upstream| {
+        index += 1;
+        let domain = pki.trust_domain(limits);
+        let identity = Identity::new(&pki.server, domain, &parameters).expect("an identity");
+        Rc::new(Listener {
+            index: index - 1,
+            identity,
+            policy: rules.clone(),
+            upstream,
+            limits: limits.clone(),
+        })
+    });
+    Worker { desk: Desk::new(limits, plan.workers).expect("stacks"), listeners }
+}
+
+pub(super) fn tcp_upstream() -> UpstreamAddress {
+    UpstreamAddress::Tcp(SocketAddr::from(([198, 51, 100, 1], 8_080)))
+}
