@@ -25,6 +25,9 @@ const ACCEPTS_AHEAD: usize = 64;
 /// After the process or the host has run out of something, accepts wait so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A table that fills up again and again is told of no more often than this.
+const NOTICE_PAUSE: Duration = Duration::from_secs(1);
+
 /// Operations whose end interests nobody carry this; no connection has it, since generations start at 1.
 const NOBODY: u64 = 0;
 
@@ -45,6 +48,7 @@ pub(super) struct Shard {
     recorder: Recorder,
     accepts_paused_until: Option<Moment>,
     table_was_full: bool,
+    full_noticed_at: Option<Moment>,
     life: Life,
 }
 
@@ -84,6 +88,7 @@ impl Shard {
             recorder: plan.recorder,
             accepts_paused_until: None,
             table_was_full: false,
+            full_noticed_at: None,
             life: Life::Serving,
         }
     }
@@ -183,7 +188,9 @@ impl Shard {
 
     fn notice_full_table(&mut self) {
         let full = self.armed.contains(&0);
-        if full && !self.table_was_full {
+        let quiet = self.full_noticed_at.is_none_or(|at| self.now.moment - at >= NOTICE_PAUSE);
+        if full && !self.table_was_full && quiet {
+            self.full_noticed_at = Some(self.now.moment);
             let open = self.table.len();
             self.recorder.notice(Notice::ConnectionTableFull { worker: self.number, open });
         }
