@@ -16,9 +16,12 @@ use x509_parser::nom::Parser;
 use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
 
 use self::distinguished_name::DistinguishedName;
+pub use self::name_text::{NameTextError, canonical_name};
 pub use self::printable::Printable;
+pub(crate) use self::printable::shown;
 
 mod distinguished_name;
+mod name_text;
 mod printable;
 
 /// Longest certificate that is read, in bytes of DER.

@@ -38,7 +38,7 @@ impl DistinguishedName {
             for attribute in relative_name.iter() {
                 attributes.push(read.attribute(role, attribute)?);
             }
-            relative_names.push(attributes.join("+"));
+            relative_names.push(joined(&mut attributes));
         }
         // RFC 4514 section 2.1: "starting with the last element of the sequence and moving backwards toward the first".
         relative_names.reverse();
@@ -78,10 +78,17 @@ impl DistinguishedName {
     }
 }
 
+/// The attributes of a relative name as RFC 4514 section 2.2 joins them, which leaves their order open: sorted, so that
+/// two texts of one name are the same. OpenSSL has them in the opposite order of the certificate's.
+pub(super) fn joined(attributes: &mut [String]) -> String {
+    attributes.sort_unstable();
+    attributes.join("+")
+}
+
 /// The DER content of an attribute type's OID, and its short name.
 ///
 /// The first nine are the table of RFC 4514 section 3, the others are the names OpenSSL gives what certificates carry.
-const SHORT_NAMES: [(&[u8], &str); 16] = [
+pub(super) const SHORT_NAMES: [(&[u8], &str); 16] = [
     (&[0x55, 4, 3], "CN"),
     (&[0x55, 4, 7], "L"),
     (&[0x55, 4, 8], "ST"),
@@ -101,7 +108,7 @@ const SHORT_NAMES: [(&[u8], &str); 16] = [
 ];
 
 /// The characters of a string value; None if it is no string, or not a well-formed one of its kind.
-fn attribute_text(value: &Any<'_>) -> Option<String> {
+pub(super) fn attribute_text(value: &Any<'_>) -> Option<String> {
     if value.header.is_constructed() || value.class() != Class::Universal {
         return None;
     }
@@ -133,7 +140,7 @@ fn latin_1(bytes: &[u8]) -> String {
 }
 
 /// Escapes a value as RFC 4514 section 2.4 says; characters that would deceive a reader go as hex pairs of their UTF-8.
-fn escape(value: &str) -> String {
+pub(super) fn escape(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     let last = value.chars().count().saturating_sub(1);
     for (index, character) in value.chars().enumerate() {

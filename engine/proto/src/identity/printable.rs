@@ -21,6 +21,13 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
+/// The beginning of a text that was refused, for the error that says so.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 64;
+    let beginning: String = text.chars().take(LONGEST).collect();
+    Printable(&beginning).to_string()
+}
+
 /// Control characters (C0, DEL, C1), line and paragraph separators, and the invisible ones that join, hide or
 /// reorder their neighbours (Unicode TR 36, section 3).
 pub(super) fn is_deceptive(character: char) -> bool {

@@ -1,6 +1,6 @@
 //! Patterns over names: `*` within a segment, `**` across segments, and no other metacharacter.
 
-use crate::policy::rule::Field;
+use crate::policy::matcher::Field;
 
 /// Longest pattern, in bytes: the longest SPIFFE ID.
 pub const MAX_PATTERN_BYTES: usize = 2048;
@@ -19,6 +19,48 @@ pub struct Glob {
     suffix: Vec<u8>,
 }
 
+/// What the names are that a pattern is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Syntax {
+    /// What stands between two segments.
+    pub(super) separator: Option<u8>,
+    /// Is `A` the same as `a`? Of ASCII letters only.
+    pub(super) folds_case: bool,
+    /// Are its segments labels, of which none is empty?
+    pub(super) has_labels: bool,
+    /// The characters of such a name, and the star.
+    pub(super) fits: fn(char) -> bool,
+    /// The same in words, as `a URI takes ...`.
+    pub(super) takes: &'static str,
+}
+
+impl Syntax {
+    /// An attribute of a distinguished name.
+    pub(super) const ATTRIBUTE: Syntax = Syntax {
+        separator: None,
+        folds_case: false,
+        has_labels: false,
+        fits: |character| !character.is_control(),
+        takes: "an attribute of the subject takes anything but control characters",
+    };
+    /// A domain name.
+    pub(super) const DOMAIN: Syntax = Syntax {
+        separator: Some(b'.'),
+        folds_case: true,
+        has_labels: true,
+        fits: |character| character.is_ascii_alphanumeric() || "-_.*".contains(character),
+        takes: "a domain name takes letters, digits, `-`, `_` and dots (IDN as `xn--`)",
+    };
+    /// A URI.
+    pub(super) const URI: Syntax = Syntax {
+        separator: Some(b'/'),
+        folds_case: false,
+        has_labels: false,
+        fits: |character| character.is_ascii_graphic(),
+        takes: "a URI takes printable ASCII without blanks (the rest percent-encoded)",
+    };
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
     Byte(u8),
@@ -33,17 +75,20 @@ impl Glob {
     ///
     /// A [`GlobError`] if the pattern is malformed or could match no name of that field.
     pub fn new(field: Field, text: &str) -> Result<Glob, GlobError> {
-        check(field, text)?;
-        let folds_case = field == Field::DnsName;
-        let tokens = tokens(text, folds_case);
+        Glob::compile(field.syntax(), text)
+    }
+
+    pub(super) fn compile(syntax: Syntax, text: &str) -> Result<Glob, GlobError> {
+        check(syntax, text)?;
+        let tokens = tokens(text, syntax.folds_case);
         let is_star = |token: &Token| !matches!(token, Token::Byte(_));
         let first_star = tokens.iter().position(is_star).unwrap_or(tokens.len());
         let after_last_star =
             tokens.iter().rposition(is_star).map_or(tokens.len(), |last| last + 1);
         Ok(Glob {
             text: text.to_owned(),
-            separator: field.separator(),
-            folds_case,
+            separator: syntax.separator,
+            folds_case: syntax.folds_case,
             prefix: bytes(&tokens[..first_star]),
             middle: tokens[first_star..after_last_star].to_vec(),
             suffix: bytes(&tokens[after_last_star..]),
@@ -53,6 +98,14 @@ impl Glob {
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The only name that fits, in lower case where case does not matter; None if there is a star.
+    pub(super) fn literal(&self) -> Option<String> {
+        let name = || {
+            if self.folds_case { self.text.to_ascii_lowercase() } else { self.text.clone() }
+        };
+        self.middle.is_empty().then(name)
     }
 
     /// Whether the whole name fits.
@@ -145,7 +198,7 @@ fn bytes(tokens: &[Token]) -> Vec<u8> {
 }
 
 /// Refuses what is no pattern, and what is one but could never match a name: a rule that does nothing is a mistake.
-fn check(field: Field, text: &str) -> Result<(), GlobError> {
+fn check(syntax: Syntax, text: &str) -> Result<(), GlobError> {
     if text.is_empty() {
         return Err(GlobError::Empty);
     }
@@ -158,15 +211,10 @@ fn check(field: Field, text: &str) -> Result<(), GlobError> {
     if text.contains("***") {
         return Err(GlobError::ThreeStars);
     }
-    let fits = |character: char| match field {
-        Field::CommonName => !character.is_control(),
-        Field::DnsName => character.is_ascii_alphanumeric() || "-_.*".contains(character),
-        Field::Uri => character.is_ascii_graphic(),
-    };
-    if let Some(character) = text.chars().find(|&character| !fits(character)) {
-        return Err(GlobError::Character { character });
+    if let Some(character) = text.chars().find(|&character| !(syntax.fits)(character)) {
+        return Err(GlobError::Character { character, takes: syntax.takes });
     }
-    if field == Field::DnsName && text.split('.').any(str::is_empty) {
+    if syntax.has_labels && text.split('.').any(str::is_empty) {
         return Err(GlobError::EmptyLabel);
     }
     Ok(())
@@ -192,13 +240,12 @@ pub enum GlobError {
     #[error("`***` means nothing: write `*` (within one segment) or `**` (across segments)")]
     ThreeStars,
     /// A character that no name of this field has.
-    #[error(
-        "{character:?} never occurs in such a name: dns takes letters, digits, `-`, `_` and dots (IDN as `xn--`), \
-         uri takes printable ASCII (the rest percent-encoded), cn anything but control characters"
-    )]
+    #[error("{character:?} never occurs in such a name: {takes}")]
     Character {
         /// The first such character.
         character: char,
+        /// What the characters are that do.
+        takes: &'static str,
     },
     /// A DNS pattern that begins or ends with a dot, or has two in a row.
     #[error("a DNS label is empty: write names without a leading or trailing dot")]

@@ -1,10 +1,11 @@
-//! One rule, as it is written in a configuration and as it meets a certificate.
+//! One rule, and how it meets a certificate.
 
 use std::fmt;
-use std::str::FromStr;
 
 use crate::identity::ClientIdentity;
-use crate::policy::glob::{Glob, GlobError};
+use crate::policy::error::RuleError;
+use crate::policy::glob::Glob;
+use crate::policy::matcher::{Field, Matcher, SHA256};
 
 /// What a rule does with a client it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +34,18 @@ impl Rule {
     /// # Errors
     ///
     /// [`RuleError::DeniesEveryone`] for `any-verified`: a policy without rules says the same, and says it on purpose.
+    /// [`RuleError::DeniesAnonymous`] for `anonymous`, and [`RuleError::DeniesByCertificateHash`] for `sha256`, which
+    /// a client could evade.
     pub fn deny(matcher: Matcher) -> Result<Rule, RuleError> {
         match matcher {
             Matcher::AnyVerified => Err(RuleError::DeniesEveryone),
-            Matcher::Name { .. } => Ok(Rule { action: Action::Deny, matcher }),
+            Matcher::Anonymous => Err(RuleError::DeniesAnonymous),
+            Matcher::Sha256(_) => Err(RuleError::DeniesByCertificateHash),
+            Matcher::Name { .. }
+            | Matcher::Email(_)
+            | Matcher::Address(_)
+            | Matcher::SpkiSha256(_)
+            | Matcher::IssuerSerial(_) => Ok(Rule { action: Action::Deny, matcher }),
         }
     }
 
@@ -55,6 +64,10 @@ impl Rule {
     ///
     /// A [`RuleError`] that says what is wrong with the text and what would be right.
     pub fn parse_deny(text: &str) -> Result<Rule, RuleError> {
+        // Before its digits are looked at: there is no use in mending them.
+        if text.split_once('=').is_some_and(|(keyword, _)| keyword == SHA256) {
+            return Err(RuleError::DeniesByCertificateHash);
+        }
         Rule::deny(text.parse()?)
     }
 
@@ -70,34 +83,52 @@ impl Rule {
 
     /// Whether the rule speaks of this client. Ambiguous certificates are read to the safe side of the action.
     pub fn matches(&self, client: &ClientIdentity) -> bool {
-        let Matcher::Name { field, pattern } = &self.matcher else {
-            return true;
-        };
+        match &self.matcher {
+            Matcher::Name { field, pattern } => self.name_matches(*field, pattern, client),
+            Matcher::Email(pattern) => client.emails().iter().any(|name| pattern.matches(name)),
+            Matcher::Address(prefix) => {
+                client.ip_addresses().iter().any(|name| prefix.matches(self.action, *name))
+            }
+            Matcher::SpkiSha256(fingerprint) => fingerprint.0 == client.spki_sha256(),
+            Matcher::IssuerSerial(certificate) => certificate.matches(client),
+            Matcher::Sha256(fingerprint) => fingerprint.0 == client.sha256(),
+            Matcher::AnyVerified => true,
+            // Whoever has a certificate is not anonymous.
+            Matcher::Anonymous => false,
+        }
+    }
+
+    fn name_matches(&self, field: Field, pattern: &Glob, client: &ClientIdentity) -> bool {
+        let any = |names: &[String]| names.iter().any(|name| pattern.matches(name));
         match (field, self.action) {
             (Field::CommonName, Action::Allow) => match client.common_names() {
                 [only] => pattern.matches(only),
                 _ => false,
             },
-            (Field::CommonName, Action::Deny) => {
-                client.common_names().iter().any(|name| pattern.matches(name))
-            }
+            (Field::CommonName, Action::Deny) => any(client.common_names()),
+            (Field::Organization, _) => any(client.organizations()),
+            (Field::OrganizationalUnit, _) => any(client.organizational_units()),
             (Field::DnsName, action) => {
                 client.dns_names().iter().any(|name| dns_matches(action, pattern, name))
             }
-            (Field::Uri, _) => client.uris().iter().any(|uri| pattern.matches(uri)),
+            (Field::Uri, _) => any(client.uris()),
         }
     }
 }
 
 fn dns_matches(action: Action, pattern: &Glob, name: &str) -> bool {
-    // `payments.example.` is the same name, fully qualified (RFC 1034 section 3.1).
-    let name = name.strip_suffix('.').unwrap_or(name);
+    let name = without_root(name);
     let is_wildcard = name.contains('*');
     if is_wildcard && action == Action::Allow {
         // A certificate for `*.example` speaks for no single host: only who allows that very name means it.
         return pattern.as_str().eq_ignore_ascii_case(name);
     }
     pattern.matches(name)
+}
+
+/// `payments.example.` is the same name as without the dot, fully qualified (RFC 1034 section 3.1).
+pub(super) fn without_root(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 impl fmt::Display for Rule {
@@ -107,130 +138,4 @@ impl fmt::Display for Rule {
             Action::Deny => write!(f, "deny {}", self.matcher),
         }
     }
-}
-
-/// The name in the certificate that a rule looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    /// `cn`: the subject's CN. Case matters; it has no segments, so `*` and `**` mean the same.
-    CommonName,
-    /// `dns`: a SAN of kind dNSName. Case does not matter (RFC 4343); segments are labels, between dots.
-    DnsName,
-    /// `uri`: a SAN of kind uniformResourceIdentifier, as a SPIFFE ID. Compared as it stands: case matters, nothing is
-    /// decoded or normalized; segments lie between slashes.
-    Uri,
-}
-
-impl Field {
-    const ALL: [Field; 3] = [Field::CommonName, Field::DnsName, Field::Uri];
-
-    /// The name before the `=`.
-    pub fn keyword(self) -> &'static str {
-        match self {
-            Field::CommonName => "cn",
-            Field::DnsName => "dns",
-            Field::Uri => "uri",
-        }
-    }
-
-    pub(super) fn separator(self) -> Option<u8> {
-        match self {
-            Field::CommonName => None,
-            Field::DnsName => Some(b'.'),
-            Field::Uri => Some(b'/'),
-        }
-    }
-}
-
-const ANY_VERIFIED: &str = "any-verified";
-
-/// Whom a rule speaks of: `cn=PATTERN`, `dns=PATTERN`, `uri=PATTERN`, or `any-verified`.
-///
-/// In a pattern `*` stands for any run of characters, also none, within one segment (a DNS label, a part of a URI
-/// between slashes); `**` for any run across segments. Every other character stands for itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Matcher {
-    /// A name in the certificate fits a pattern.
-    #[non_exhaustive]
-    Name {
-        /// Which name.
-        field: Field,
-        /// The pattern, compiled.
-        pattern: Glob,
-    },
-    /// Every client whose certificate was verified.
-    AnyVerified,
-}
-
-impl FromStr for Matcher {
-    type Err = RuleError;
-
-    fn from_str(text: &str) -> Result<Matcher, RuleError> {
-        if text == ANY_VERIFIED {
-            return Ok(Matcher::AnyVerified);
-        }
-        let Some((keyword, pattern)) = text.split_once('=') else {
-            return Err(RuleError::NoField { text: shown(text) });
-        };
-        let Some(field) = Field::ALL.into_iter().find(|field| field.keyword() == keyword) else {
-            return Err(RuleError::UnknownField { field: shown(keyword) });
-        };
-        let keyword = field.keyword();
-        let pattern = Glob::new(field, pattern)
-            .map_err(|error| RuleError::Pattern { field: keyword, error })?;
-        Ok(Matcher::Name { field, pattern })
-    }
-}
-
-/// The beginning of a text that was refused, safe to show.
-fn shown(text: &str) -> String {
-    const LONGEST: usize = 64;
-    let beginning: String = text.chars().take(LONGEST).collect();
-    crate::identity::Printable(&beginning).to_string()
-}
-
-impl fmt::Display for Matcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Matcher::Name { field, pattern } => {
-                write!(f, "{}={}", field.keyword(), pattern.as_str())
-            }
-            Matcher::AnyVerified => f.write_str(ANY_VERIFIED),
-        }
-    }
-}
-
-/// Why a text is not a rule. The configuration is to blame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RuleError {
-    /// No `=`, and not `any-verified`.
-    #[error(
-        "`{text}` names no field: write cn=PATTERN, dns=PATTERN, uri=PATTERN or {ANY_VERIFIED}"
-    )]
-    NoField {
-        /// The beginning of the text.
-        text: String,
-    },
-    /// A field that no rule can be about.
-    #[error(
-        "unknown field `{field}`: the fields are cn, dns and uri, in lower case and with no blank before the `=`"
-    )]
-    UnknownField {
-        /// What stands before the `=`.
-        field: String,
-    },
-    /// The pattern cannot be one.
-    #[error("{field}=: {error}")]
-    Pattern {
-        /// The field the pattern is for.
-        field: &'static str,
-        /// What is wrong with it.
-        #[source]
-        error: GlobError,
-    },
-    /// `deny any-verified`.
-    #[error("deny {ANY_VERIFIED} would keep everyone out: leave the rules empty to say so")]
-    DeniesEveryone,
 }

@@ -1,37 +1,56 @@
 use rcgen::string::Ia5String;
-use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType, SerialNumber};
 
 use super::*;
 
 /// A client whose certificate has these names, each written as a rule would: `cn=payments-7`.
-fn client(names: &[&str]) -> ClientIdentity {
+pub(super) fn client(names: &[&str]) -> ClientIdentity {
     let mut parameters = CertificateParams::default();
-    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters.distinguished_name = DistinguishedName::new();
     let ia5 = |text: &str| Ia5String::try_from(text).expect("ASCII");
     for name in names {
-        match name.split_once('=').expect("a field") {
-            ("cn", name) => {
-                // rcgen keeps one value a type; by its number, CN is a second type to it.
-                let is_second = parameters.distinguished_name.get(&DnType::CommonName).is_some();
-                let kind = if is_second {
-                    DnType::CustomDnType(vec![2, 5, 4, 3])
-                } else {
-                    DnType::CommonName
-                };
-                parameters.distinguished_name.push(kind, name);
-            }
-            ("dns", name) => parameters.subject_alt_names.push(SanType::DnsName(ia5(name))),
-            ("uri", name) => parameters.subject_alt_names.push(SanType::URI(ia5(name))),
-            (field, _) => panic!("no field {field}"),
+        let (field, name) = name.split_once('=').expect("a field");
+        let subject = &mut parameters.distinguished_name;
+        let alt_names = &mut parameters.subject_alt_names;
+        match field {
+            "cn" => push_attribute(subject, DnType::CommonName, 3, name),
+            "o" => push_attribute(subject, DnType::OrganizationName, 10, name),
+            "ou" => push_attribute(subject, DnType::OrganizationalUnitName, 11, name),
+            "dns" => alt_names.push(SanType::DnsName(ia5(name))),
+            "uri" => alt_names.push(SanType::URI(ia5(name))),
+            "email" => alt_names.push(SanType::Rfc822Name(ia5(name))),
+            "ip" => alt_names.push(SanType::IpAddress(name.parse().expect("an address"))),
+            field => panic!("no field {field}"),
         }
     }
+    signed(&parameters)
+}
+
+/// rcgen keeps one value a type; by its number (under 2.5.4) a type is a second one to it.
+fn push_attribute(subject: &mut DistinguishedName, kind: DnType, number: u64, value: &str) {
+    let is_second = subject.get(&kind).is_some();
+    let kind = if is_second { DnType::CustomDnType(vec![2, 5, 4, number]) } else { kind };
+    subject.push(kind, value);
+}
+
+fn signed(parameters: &CertificateParams) -> ClientIdentity {
     let key = KeyPair::generate().expect("a key");
     let certificate = parameters.self_signed(&key).expect("a certificate");
     ClientIdentity::parse(certificate.der()).expect("an identity")
 }
 
+/// A client of `CN=Example CA,O=Example` with this serial number.
+fn numbered(serial: &[u8]) -> ClientIdentity {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters.distinguished_name.push(DnType::OrganizationName, "Example");
+    parameters.distinguished_name.push(DnType::CommonName, "Example CA");
+    parameters.serial_number = Some(SerialNumber::from_slice(serial));
+    signed(&parameters)
+}
+
 /// A policy of rules as their `Display` writes them.
-fn policy(rules: &[&str]) -> Policy {
+pub(super) fn policy(rules: &[&str]) -> Policy {
     let rule = |text: &&str| {
         let rule = match text.split_once(' ').expect("an action") {
             ("allow", matcher) => Rule::parse_allow(matcher),
@@ -138,22 +157,157 @@ fn uris_match_by_segment_and_case() {
 }
 
 #[test]
+fn organizations_and_units_match_if_any_of_them_does() {
+    let names = ["o=Example", "o=Subsidiary", "ou=Payments", "ou=Batch"];
+    for rule in ["o=Example", "o=Subsidiary", "o=Sub*", "ou=Payments", "ou=Batch", "ou=*"] {
+        assert!(allows(rule, &names), "{rule}");
+        assert!(denies(rule, &names), "{rule}");
+    }
+    for rule in ["o=example", "o=Payments", "ou=Example", "cn=Example", "o=Exampl"] {
+        assert!(!allows(rule, &names), "{rule}");
+        assert!(!denies(rule, &names), "{rule}");
+    }
+}
+
+#[test]
+fn addresses_match_by_prefix() {
+    let both = ["ip=10.1.2.3", "ip=2001:db8::7"];
+    for rule in ["ip=10.1.2.3", "ip=10.0.0.0/8", "ip=10.1.2.2/31", "ip=0.0.0.0/0"] {
+        assert!(allows(rule, &both), "{rule}");
+    }
+    for rule in ["ip=2001:db8::7", "ip=2001:db8::/32", "ip=::/0", "ip=2001:db8::6/127"] {
+        assert!(allows(rule, &both), "{rule}");
+        assert!(denies(rule, &both), "{rule}");
+    }
+    for rule in ["ip=10.1.2.4", "ip=11.0.0.0/8", "ip=2001:db9::/32", "ip=2001:db8::8"] {
+        assert!(!allows(rule, &both), "{rule}");
+        assert!(!denies(rule, &both), "{rule}");
+    }
+    assert!(!allows("ip=0.0.0.0/0", &["ip=2001:db8::7"]), "families are not mixed up");
+    assert!(!allows("ip=::/0", &["ip=10.1.2.3"]), "although IPv4 can be mapped into IPv6");
+    assert!(!denies("ip=::/0", &["ip=10.1.2.3"]));
+}
+
+#[test]
+fn an_ipv4_mapped_address_is_the_ipv4_address() {
+    let mapped = ["ip=::ffff:10.1.2.3"];
+    assert!(allows("ip=10.1.2.3", &mapped));
+    assert!(allows("ip=10.0.0.0/8", &mapped));
+    assert!(denies("ip=10.0.0.0/8", &mapped));
+    assert!(!allows("ip=::/0", &mapped), "to an allow rule it is IPv4");
+    assert!(denies("ip=::/0", &mapped), "to a deny rule it is IPv6 also");
+    let rule = Rule::parse_allow("ip=::ffff:10.0.0.0/104").expect("a rule");
+    assert_eq!(rule.to_string(), "allow ip=10.0.0.0/8");
+}
+
+#[test]
+fn email_addresses_match_by_local_part_and_domain() {
+    let ops = ["email=First.Last@Mail.Example"];
+    for rule in [
+        "email=First.Last@mail.example",
+        "email=*@mail.example",
+        "email=First.*@*.EXAMPLE",
+        "email=*@**",
+    ] {
+        assert!(allows(rule, &ops), "{rule}");
+        assert!(denies(rule, &ops), "{rule}");
+    }
+    for rule in ["email=first.last@mail.example", "email=*@example", "email=*@*"] {
+        assert!(!allows(rule, &ops), "{rule}");
+        assert!(!denies(rule, &ops), "{rule}");
+    }
+    let quoted = ["email=\"a@trusted.example\"@evil.example"];
+    assert!(!allows("email=*@trusted.example", &quoted), "the domain is what follows the last @");
+    assert!(allows("email=*@evil.example", &quoted));
+    assert!(!allows("email=*@**", &["email=nobody"]), "without an at sign it is no address");
+}
+
+#[test]
+fn keys_match_in_whatever_certificate_and_certificates_to_the_byte() {
+    let one = client(&["cn=one"]);
+    let other = client(&["cn=one"]);
+    let key = format!("allow spki-sha256={}", one.spki_sha256_hex());
+    assert_eq!(policy(&[&key]).decide(&one), Decision::Allowed { rule: 0 });
+    assert!(!policy(&[&key]).decide(&other).is_allowed());
+    let deny = format!("deny spki-sha256={}", one.spki_sha256_hex());
+    let denying = policy(&["allow any-verified", &deny]);
+    assert_eq!(denying.decide(&one), Decision::Denied { rule: Some(1) });
+    assert!(denying.decide(&other).is_allowed());
+    let certificate = format!("allow sha256={}", one.sha256_hex());
+    assert_eq!(policy(&[&certificate]).decide(&one), Decision::Allowed { rule: 0 });
+    assert!(!policy(&[&certificate]).decide(&other).is_allowed());
+}
+
+#[test]
+fn a_fingerprint_is_read_as_it_is_pasted() {
+    let client = client(&[]);
+    let pairs: Vec<_> = client.spki_sha256().iter().map(|byte| format!("{byte:02X}")).collect();
+    let rule = Rule::parse_allow(&format!("spki-sha256={}", pairs.join(":"))).expect("a rule");
+    assert!(rule.matches(&client));
+    assert_eq!(rule.to_string(), format!("allow spki-sha256={}", client.spki_sha256_hex()));
+}
+
+#[test]
+fn a_certificate_is_named_by_issuer_and_serial() {
+    let revoked = numbered(&[0xab, 0x00, 0x0f]);
+    assert_eq!(revoked.issuer(), "CN=Example CA,O=Example");
+    for text in [
+        "ab000f@CN=Example CA,O=Example",
+        "AB:00:0F@cn=Example CA,o=Example",
+        "0000ab000f@CN=Example\\ CA,2.5.4.10=Example",
+    ] {
+        let rule = Rule::parse_deny(&format!("issuer-serial={text}")).expect(text);
+        assert!(rule.matches(&revoked), "{text}");
+        assert_eq!(rule.to_string(), "deny issuer-serial=ab000f@CN=Example CA,O=Example");
+        let policy = Policy::new(vec![Rule::allow(Matcher::AnyVerified), rule]);
+        assert_eq!(policy.decide(&revoked), Decision::Denied { rule: Some(1) });
+    }
+    for text in [
+        "ab000e@CN=Example CA,O=Example",
+        "ab000f00@CN=Example CA,O=Example",
+        "ab000f@CN=Example CA",
+        "ab000f@O=Example,CN=Example CA",
+        "ab000f@CN=example ca,O=Example",
+    ] {
+        let rule = Rule::parse_deny(&format!("issuer-serial={text}")).expect(text);
+        assert!(!rule.matches(&revoked), "{text}");
+    }
+    let first = Rule::parse_deny("issuer-serial=1@CN=Example CA,O=Example").expect("a rule");
+    assert!(first.matches(&numbered(&[1])));
+    assert!(!first.matches(&numbered(&[0x10])), "leading zeros do not count, trailing ones do");
+}
+
+#[test]
+fn a_certificate_is_not_denied_by_its_hash() {
+    for text in ["sha256=", &format!("sha256={}", "ab".repeat(32))] {
+        assert_eq!(Rule::parse_deny(text), Err(RuleError::DeniesByCertificateHash), "{text}");
+    }
+    let by_hash = format!("sha256={}", "ab".repeat(32)).parse().expect("a matcher");
+    let error = Rule::deny(by_hash).expect_err("no rule").to_string();
+    assert!(error.contains("evaded") && error.contains("spki-sha256=HEX"), "{error}");
+}
+
+#[test]
 fn a_text_that_is_no_rule_is_told_why() {
+    const FIELDS: &str = "cn, o, ou, dns, uri, ip, email, spki-sha256, issuer-serial and sha256";
+    let unknown = |field: &str| {
+        format!(
+            "unknown field `{field}`: the fields are {FIELDS}, in lower case and with no blank before the `=`"
+        )
+    };
+    let (san, upper, blank) = (unknown("san"), unknown("CN"), unknown("cn "));
+    let no_field = format!(
+        "`payments` names no field: write FIELD=VALUE, as cn=payments-* (the fields are {FIELDS}), any-verified or anonymous"
+    );
+    let mailbox =
+        "email=: write LOCAL@DOMAIN, as ops@example.org, or *@example.org for everyone there";
     let cases = [
-        (
-            "payments",
-            "`payments` names no field: write cn=PATTERN, dns=PATTERN, uri=PATTERN or any-verified",
-        ),
-        (
-            "san=a",
-            "unknown field `san`: the fields are cn, dns and uri, in lower case and with no blank before the `=`",
-        ),
-        (
-            "CN=a",
-            "unknown field `CN`: the fields are cn, dns and uri, in lower case and with no blank before the `=`",
-        ),
+        ("payments", no_field.as_str()),
+        ("san=a", &san),
+        ("CN=a", &upper),
+        ("cn =a", &blank),
         ("cn=", "cn=: the pattern is empty: write `*` within a segment or `**` for any name"),
-        ("cn= a", "cn=: the pattern begins or ends with a blank"),
+        ("ou= a", "ou=: the pattern begins or ends with a blank"),
         (
             "uri=a***",
             "uri=: `***` means nothing: write `*` (within one segment) or `**` (across segments)",
@@ -162,11 +316,73 @@ fn a_text_that_is_no_rule_is_told_why() {
             "dns=.example",
             "dns=: a DNS label is empty: write names without a leading or trailing dot",
         ),
+        (
+            "dns=zürich.example",
+            "dns=: 'ü' never occurs in such a name: a domain name takes letters, digits, `-`, `_` and dots (IDN as `xn--`)",
+        ),
+        ("email=ops", mailbox),
+        ("email=**", mailbox),
+        ("email=@example", mailbox),
+        ("email=ops@", mailbox),
+        (
+            "email=ops@exa mple",
+            "email=: ' ' never occurs in such a name: a domain name takes letters, digits, `-`, `_` and dots (IDN as `xn--`)",
+        ),
+        (
+            "ip=10.0.0",
+            "ip=: `10.0.0` is no IP address: write one as 192.0.2.7 or 2001:db8::7, a range as 10.0.0.0/8 or 2001:db8::/32",
+        ),
+        (
+            "ip=10.*",
+            "ip=: `10.*` is no IP address: write one as 192.0.2.7 or 2001:db8::7, a range as 10.0.0.0/8 or 2001:db8::/32",
+        ),
+        (
+            "ip=10.0.0.0/33",
+            "ip=: `/33` is no length of a prefix: write a number from 0 to 32, a netmask in bits",
+        ),
+        (
+            "ip=10.0.0.0/+8",
+            "ip=: `/+8` is no length of a prefix: write a number from 0 to 32, a netmask in bits",
+        ),
+        (
+            "ip=::/129",
+            "ip=: `/129` is no length of a prefix: write a number from 0 to 128, a netmask in bits",
+        ),
+        (
+            "ip=10.0.0.1/8",
+            "ip=: `10.0.0.1/8` sets bits beyond its prefix: write 10.0.0.0/8 for the range, 10.0.0.1 for the one address",
+        ),
+        (
+            "ip=2001:db8::7/32",
+            "ip=: `2001:db8::7/32` sets bits beyond its prefix: write 2001:db8::/32 for the range, 2001:db8::7 for the one address",
+        ),
+        (
+            "spki-sha256=da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            "spki-sha256=: 40 hex digits are no SHA-256, which has 64 (40 are a SHA-1)",
+        ),
+        (
+            "sha256=sha256:ab",
+            "sha256=: 's' is no hex digit: write 0-9 and a-f, with or without colons, nothing before them",
+        ),
+        ("spki-sha256=::", "spki-sha256=: the hex digits are missing"),
+        (
+            "issuer-serial=5f0a",
+            "issuer-serial=: write HEX@ISSUER, as 5f:0a:11@CN=Example CA,O=Example: a serial number alone is unique only to its issuer",
+        ),
+        (
+            "issuer-serial=0x5f@CN=a",
+            "issuer-serial=: the serial number: 'x' is no hex digit: write 0-9 and a-f, with or without colons, nothing before them",
+        ),
+        ("issuer-serial=@CN=a", "issuer-serial=: the serial number: the hex digits are missing"),
+        (
+            "issuer-serial=5f@",
+            "issuer-serial=: the issuer: the name is empty: write it as CN=Example CA,O=Example",
+        ),
     ];
     for (text, message) in cases {
         assert_eq!(Rule::parse_allow(text).expect_err(text).to_string(), message);
     }
-    for text in ["dns=a b", "dns=zürich.example", "dns=a?", "uri=a b", "uri=ü", "cn=a\nb"] {
+    for text in ["dns=a b", "dns=a?", "uri=a b", "uri=ü", "cn=a\nb", "o=a\tb", "ou=\u{7f}"] {
         let error = Rule::parse_allow(text).expect_err(text);
         assert!(
             matches!(error, RuleError::Pattern { error: GlobError::Character { .. }, .. }),
@@ -175,10 +391,23 @@ fn a_text_that_is_no_rule_is_told_why() {
     }
     let long = format!("cn={}", "a".repeat(MAX_PATTERN_BYTES + 1));
     assert!(Rule::parse_allow(&long).is_err());
-    assert!(!Rule::parse_allow("a\u{1b}[2J").expect_err("no field").to_string().contains('\u{1b}'));
+    let long = format!("issuer-serial=5f@CN={}", "a".repeat(1 << 20));
+    assert!(Rule::parse_allow(&long).is_err());
+    for text in ["a\u{1b}[2J", "\u{1b}[2J=a", "ip=\u{1b}[2J", "issuer-serial=1@\u{1b}[2J"] {
+        let message = Rule::parse_allow(text).expect_err(text).to_string();
+        assert!(!message.contains('\u{1b}'), "{message:?}");
+    }
 }
 
 #[test]
 fn denying_everyone_is_not_a_rule() {
     assert_eq!(Rule::parse_deny("any-verified"), Err(RuleError::DeniesEveryone));
+    assert_eq!(Rule::parse_deny("anonymous"), Err(RuleError::DeniesAnonymous));
+}
+
+#[test]
+fn anonymous_speaks_of_nobody_with_a_certificate() {
+    assert!(!allows("anonymous", &["cn=a"]));
+    assert_eq!(policy(&["allow cn=a", "allow anonymous"]).anonymous_rule(), Some(1));
+    assert_eq!(policy(&["allow any-verified"]).anonymous_rule(), None);
 }

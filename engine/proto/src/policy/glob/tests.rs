@@ -42,7 +42,8 @@ fn every_short_pattern_agrees_with_the_definition_on_every_short_name() {
         for pattern in &patterns {
             let Ok(glob) = Glob::new(field, pattern) else { continue };
             for name in &names {
-                let expected = reference(pattern.as_bytes(), name.as_bytes(), field.separator());
+                let expected =
+                    reference(pattern.as_bytes(), name.as_bytes(), field.syntax().separator);
                 assert_eq!(glob.matches(name), expected, "{field:?}: {pattern} on {name}");
                 compared += 1;
             }
