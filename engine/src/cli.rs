@@ -1,12 +1,17 @@
 //! The command line.
 
+mod check;
 mod demo;
-mod duration;
 mod run;
+mod serve;
+mod version;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+
+use crate::config::ConfigErrors;
 
 /// A mutual-TLS termination engine: it proves who the client is before a byte reaches a backend.
 #[derive(Debug, Parser)]
@@ -20,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Serve: accept clients, prove who they are, relay those that are let in to an upstream.
     Run(Box<run::RunArguments>),
+    /// Say everything that is wrong with a configuration file and the files that it names; serve nothing.
+    Check(check::CheckArguments),
     /// Show the engine at work: makes a throwaway PKI, serves, lets one client in and refuses another.
     Demo(demo::DemoArguments),
 }
@@ -27,8 +34,14 @@ enum Command {
 /// Runs the program with the process' own arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => return version::print(),
+        Err(error) => error.exit(),
+    };
+    match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
         Command::Demo(arguments) => demo::demo(&arguments),
     }
 }
@@ -40,4 +53,22 @@ fn fail(problem: impl std::fmt::Display) -> ExitCode {
         eprintln!("countersign: error: {line}");
     }
     ExitCode::FAILURE
+}
+
+/// Everything that is wrong with a configuration, on standard error, in the form in which editors find
+/// the place; and how many.
+#[allow(clippy::print_stderr, reason = "this is what the operator reads when there is no log yet")]
+fn refuse(errors: &ConfigErrors) -> ExitCode {
+    eprintln!("{errors}");
+    let count = errors.0.len();
+    let noun = if count == 1 { "error" } else { "errors" };
+    fail(format_args!("{count} {noun} in the configuration"))
+}
+
+/// What is not wrong, but worth a word.
+#[allow(clippy::print_stderr, reason = "this is what the operator reads when there is no log yet")]
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("countersign: warning: {warning}");
+    }
 }

@@ -1,49 +1,40 @@
 //! The resolved configuration: everything read, parsed and checked; what is wrong, all at once.
 
+mod document;
+mod errors;
 mod files;
+mod flags;
+pub mod keys;
+mod raw;
 mod resolve;
+mod section;
+mod source;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_proto::{Credentials, Limits, Policy, Rule, TrustDomain, UpstreamAddress};
+use countersign_proto::{
+    Announce, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups, Handoff, Identities,
+    Identity, Limits, Listener, Policy, Rule, TlsParameters, TlsVersion, TrustDomain,
+    TrustDomainError, UpstreamAddress,
+};
+use rustls::SupportedCipherSuite;
+use rustls_pki_types::CertificateDer;
 
-pub use resolve::{ConfigError, ConfigErrors};
+pub use errors::{ConfigError, ConfigErrors, Location};
+pub use flags::RawConfig;
 
-/// What was typed.
-#[derive(Clone, Debug)]
-pub struct RawConfig {
-    /// Addresses to listen on.
-    pub listen: Vec<String>,
-    /// PEM file with the server's chain, end entity first.
-    pub certificate: PathBuf,
-    /// PEM file with the server's key.
-    pub key: PathBuf,
-    /// PEM file with the CA certificates that clients must lead to.
-    pub client_ca: PathBuf,
-    /// Rules that let clients in.
-    pub allow: Vec<String>,
-    /// Rules that keep clients out.
-    pub deny: Vec<String>,
-    /// `HOST:PORT`, `unix:/path` or `builtin:whoami`.
-    pub upstream: String,
-    /// May the upstream be beyond loopback, though what goes there is not encrypted?
-    pub upstream_plaintext: bool,
-    /// How many workers; all usable CPUs if not said.
-    pub workers: Option<usize>,
-    /// CPUs to pin workers to, such as `0-3,8`.
-    pub cpus: Option<String>,
-    /// Client connections of a worker.
-    pub max_connections: Option<usize>,
-    /// How long a stop may take.
-    pub drain_timeout: Duration,
-    /// Timeouts and sizes.
-    pub limits: Limits,
-}
+use self::errors::Problems;
+use self::raw::Raw;
+use crate::randomness::WORKER_RANDOM;
+
+/// Handshakes under way on a worker at one time, by default.
+pub const MAX_HANDSHAKES: usize = 4_096;
 
 /// What the engine runs on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// In the order in which they were given.
     pub listeners: Vec<ListenerConfig>,
@@ -53,53 +44,194 @@ pub struct Config {
     pub cpus: Vec<usize>,
     /// Client connections of a worker; the most that the process' limits allow if not said.
     pub max_connections: Option<usize>,
+    /// Handshakes under way on a worker at one time.
+    pub max_handshakes: usize,
     /// How long a stop may take.
     pub drain_timeout: Duration,
+    /// Where metrics and health are served.
+    pub admin: Option<AdminAddress>,
+    /// What is not wrong, but worth a word: one line each, in the order of the file.
+    pub warnings: Vec<String>,
+}
+
+/// Where the admin endpoint listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// A loopback address.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// One listener, resolved.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ListenerConfig {
-    /// Where it listens.
+    /// Unique; stands for the listener in logs and metrics.
+    pub name: String,
+    /// Where it listens; unique too.
     pub address: SocketAddr,
-    /// The server's certificate and key.
-    pub credentials: Credentials,
-    /// The CA certificates that clients must lead to.
-    pub client_ca: Vec<rustls_pki_types::CertificateDer<'static>>,
+    /// The first is the default. At least one.
+    pub identities: Vec<IdentityConfig>,
+    /// Does a server name that no identity has get the alert unrecognized_name?
+    pub strict_sni: bool,
+    /// What is negotiated.
+    pub tls: TlsConfig,
     /// Who may come in.
     pub rules: Vec<Rule>,
     /// Where they go.
     pub upstream: UpstreamAddress,
+    /// How the upstream is told of the client.
+    pub announce: Announce,
+    /// Client connections of the listener at one time, on each worker.
+    pub max_connections: Option<usize>,
     /// What it may cost.
     pub limits: Limits,
 }
 
-impl ListenerConfig {
-    /// The listener's policy.
-    #[must_use]
-    pub fn policy(&self) -> Policy {
-        Policy::new(self.rules.clone())
-    }
+/// One identity of a listener.
+#[derive(Clone, Debug)]
+pub struct IdentityConfig {
+    /// Exact server names, or `*.` and a domain, in lower case.
+    pub server_names: Vec<String>,
+    /// The server's certificate and key.
+    pub credentials: Credentials,
+    /// The CA certificates that clients must lead to; none where no client is asked for one.
+    pub client_ca: Vec<CertificateDer<'static>>,
+    /// Are clients asked for a certificate?
+    pub client_auth: ClientAuth,
+}
 
-    /// The listener's trust domain.
+/// What a listener negotiates.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// At least one, the newest first.
+    pub versions: Vec<TlsVersion>,
+    /// In the server's order.
+    pub suites: Vec<SupportedCipherSuite>,
+    /// In the server's order.
+    pub groups: Groups,
+    /// Application protocols, in the server's order.
+    pub alpn: Vec<Vec<u8>>,
+    /// Whether the CertificateRequest names the CAs.
+    pub ca_names: bool,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        let defaults = TlsParameters::new(&WORKER_RANDOM);
+        Self {
+            versions: defaults.versions,
+            suites: defaults.suites,
+            groups: defaults.groups,
+            alpn: defaults.alpn,
+            ca_names: true,
+        }
+    }
+}
+
+/// Why a listener cannot be built from its configuration; checked before a [`Config`] is made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The CA certificates cannot be used.
+    #[error("{0}")]
+    TrustDomain(#[from] TrustDomainError),
+    /// The credentials cannot be used.
+    #[error("{0}")]
+    Credentials(#[from] CredentialsError),
+}
+
+impl ListenerConfig {
+    /// Builds the listener anew for one worker, so that nothing in it is shared with another. `bound` is
+    /// where it listens indeed: the kernel chooses the port where the configuration says 0.
     ///
     /// # Errors
-    /// If the CA certificates cannot be used; checked before a [`Config`] is made.
-    pub fn trust_domain(&self) -> Result<TrustDomain, countersign_proto::TrustDomainError> {
-        let limits = countersign_proto::ChainLimits {
+    /// See [`BuildError`].
+    pub fn build(
+        &self,
+        bound: SocketAddr,
+        generation: u64,
+        handoff: Handoff,
+    ) -> Result<Listener, BuildError> {
+        let mut identities = Vec::with_capacity(self.identities.len());
+        for identity in &self.identities {
+            identities.push((identity.server_names.clone(), self.identity(identity, handoff)?));
+        }
+        Ok(Listener {
+            name: self.name.as_str().into(),
+            address: bound,
+            generation,
+            identities: Identities::new(identities, self.strict_sni),
+            policy: Policy::new(self.rules.clone()),
+            upstream: self.upstream.clone(),
+            announce: self.announce,
+            limits: self.limits.clone(),
+        })
+    }
+
+    /// Builds one of its identities.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub fn identity(
+        &self,
+        identity: &IdentityConfig,
+        handoff: Handoff,
+    ) -> Result<Identity, BuildError> {
+        let parameters = TlsParameters {
+            suites: self.tls.suites.clone(),
+            groups: self.tls.groups.clone(),
+            versions: self.tls.versions.clone(),
+            alpn: self.tls.alpn.clone(),
+            random: &WORKER_RANDOM,
+            handoff,
+        };
+        let domain = match identity.client_auth {
+            ClientAuth::None => None,
+            ClientAuth::Require | ClientAuth::Optional => {
+                Some(Arc::new(self.trust_domain(identity)?))
+            }
+        };
+        let anonymous = Policy::new(self.rules.clone()).anonymous_rule().is_some();
+        let auth = identity.client_auth;
+        Ok(Identity::new(&identity.credentials, domain, auth, anonymous, &parameters)?)
+    }
+
+    fn trust_domain(&self, identity: &IdentityConfig) -> Result<TrustDomain, TrustDomainError> {
+        let limits = ChainLimits {
             certificates: self.limits.chain_certificates,
             bytes: self.limits.chain_bytes,
         };
-        TrustDomain::new(&self.client_ca, limits)
+        TrustDomain::new(&identity.client_ca, limits, self.tls.ca_names)
     }
 }
 
 impl Config {
-    /// Resolves what was typed: reads the files, parses and checks everything.
+    /// Reads a configuration file and every file that it names; checks everything.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let source = document::read(path)?;
+        let mut problems = Problems::new(Some(&source));
+        let root = document::parse(&source, &mut problems);
+        let raw = Raw::read(root, path.parent().unwrap_or(Path::new("")));
+        resolve::resolve(&raw, problems)
+    }
+
+    /// Resolves what was typed on the command line: reads the files, parses and checks everything.
     ///
     /// # Errors
     /// Everything that is wrong, not only the first.
     pub fn resolve(raw: &RawConfig) -> Result<Self, ConfigErrors> {
-        resolve::resolve(raw)
+        resolve::resolve(&raw.raw(), Problems::new(None))
     }
 }

@@ -1,6 +1,8 @@
 //! The control plane: starts the workers, listens to signals, stops everything. Knows no connection.
 
+mod admin;
 mod descriptors;
 mod engine;
+mod status;
 
-pub use engine::{Engine, StartError, Stopped};
+pub use engine::{Engine, ReloadError, StartError, Stopped};

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod cpus;
+mod duration;
 pub mod randomness;
 pub mod signing;
 pub mod telemetry;

@@ -16,6 +16,15 @@ pub static WORKER_RANDOM: WorkerRandom = WorkerRandom;
 #[derive(Debug)]
 pub struct WorkerRandom;
 
+/// Fills the calling thread's pool, and has aws-lc seed this thread's generator: the first draw of a
+/// thread gathers entropy for tens of milliseconds, which no client should wait for.
+///
+/// # Errors
+/// If there is no randomness.
+pub fn prepare_thread() -> Result<(), GetRandomFailed> {
+    WORKER_RANDOM.fill(&mut [0; 1])
+}
+
 thread_local! {
     // Not worker state: bytes have no history, and a step that is suspended holds none of them.
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; POOL_BYTES], used: POOL_BYTES }) };

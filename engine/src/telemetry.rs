@@ -3,8 +3,10 @@
 mod counters;
 mod line;
 mod log;
+mod prometheus;
 mod recorder;
 
-pub use counters::{Counters, Gauges, Totals};
-pub use log::{Log, Notice};
+pub use counters::{Counters, Distribution, Gauges, HANDSHAKE_BUCKETS_US, LIMITS, Limit, Totals};
+pub use log::{Log, LogReader, Notice};
+pub use prometheus::{Certificate, Facts, render};
 pub use recorder::Recorder;

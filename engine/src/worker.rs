@@ -3,6 +3,7 @@
 mod clock;
 mod event_loop;
 mod inbox;
+mod listening;
 mod shard;
 mod table;
 mod timers;
@@ -12,13 +13,13 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use countersign_proto::limits::RECEIVE_BYTES;
-use countersign_proto::{Desk, Identity, Listener, Snapshot, TlsParameters};
+use countersign_proto::{Desk, Limits};
 use countersign_ring as ring;
 
-pub use inbox::{Address, InboxSender, Message};
+pub use inbox::{Address, InboxSender, Message, Publication};
+pub use listening::{Bound, Served};
 
-use crate::config::ListenerConfig;
-use crate::randomness::WORKER_RANDOM;
+use crate::randomness;
 use crate::signing::Performer;
 use crate::telemetry::Recorder;
 
@@ -36,12 +37,14 @@ pub struct WorkerPlan {
     pub workers: usize,
     /// The CPU to run on.
     pub cpu: Option<usize>,
-    /// Its own sockets, one for each listener of the configuration.
-    pub sockets: Vec<ring::Listener>,
-    /// The configuration of each.
-    pub listeners: Arc<Vec<ListenerConfig>>,
+    /// Its own sockets, and what is served on them.
+    pub sockets: Vec<Bound>,
+    /// The limits of the worker's stacks, and how many drains there are at one time.
+    pub limits: Limits,
     /// Client connections at one time.
     pub max_connections: usize,
+    /// Handshakes under way at one time.
+    pub max_handshakes: usize,
     /// Slots of the direct descriptor table.
     pub slots: u32,
     /// Who does the work that leaves a handshake step.
@@ -59,12 +62,9 @@ pub enum WorkerError {
     /// The stacks.
     #[error("{0}")]
     Stacks(#[from] countersign_proto::StackError),
-    /// An identity.
-    #[error("{0}")]
-    Credentials(#[from] countersign_proto::CredentialsError),
-    /// A trust domain.
-    #[error("{0}")]
-    TrustDomain(#[from] countersign_proto::TrustDomainError),
+    /// The operating system or the CPU gives no randomness.
+    #[error("no randomness can be had from the operating system")]
+    Randomness,
     /// The thread.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -121,35 +121,13 @@ fn prepare(plan: WorkerPlan) -> Result<shard::Shard, WorkerError> {
     {
         return Err(WorkerError::Pin(cpu));
     }
-    let snapshot = snapshot(&plan)?;
-    // The stacks are the worker's; the first listener's limits stand for it.
-    let desk = Desk::new(&plan.listeners[0].limits, plan.workers)?;
+    randomness::prepare_thread().map_err(|_| WorkerError::Randomness)?;
+    let desk = Desk::new(&plan.limits, plan.workers)?;
     let ring = ring::Ring::open(&ring::Settings {
         submission_entries: SUBMISSION_ENTRIES,
         slots: plan.slots,
         buffers: RECEIVE_BUFFERS,
         buffer_bytes: RECEIVE_BYTES as u32,
     })?;
-    Ok(shard::Shard::new(plan, snapshot, desk, ring))
-}
-
-/// The worker's own snapshot: keys, configurations and trust domains are built anew for each worker,
-/// so that not even a reference count is shared.
-fn snapshot(plan: &WorkerPlan) -> Result<Snapshot, WorkerError> {
-    let mut listeners = Vec::with_capacity(plan.listeners.len());
-    for (index, config) in plan.listeners.iter().enumerate() {
-        let parameters = TlsParameters {
-            handoff: plan.performer.handoff(),
-            ..TlsParameters::new(&WORKER_RANDOM)
-        };
-        let domain = Arc::new(config.trust_domain()?);
-        listeners.push(std::rc::Rc::new(Listener {
-            index,
-            identity: Identity::new(&config.credentials, domain, &parameters)?,
-            policy: config.policy(),
-            upstream: config.upstream.clone(),
-            limits: config.limits.clone(),
-        }));
-    }
-    Ok(Snapshot { generation: 1, listeners })
+    Ok(shard::Shard::new(plan, desk, ring))
 }

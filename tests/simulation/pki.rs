@@ -73,7 +73,7 @@ impl Pki {
     pub(crate) fn trust_domain(&self, limits: &Limits) -> Arc<TrustDomain> {
         let bounds =
             ChainLimits { certificates: limits.chain_certificates, bytes: limits.chain_bytes };
-        let domain = TrustDomain::new(std::slice::from_ref(&self.client_root), bounds);
+        let domain = TrustDomain::new(std::slice::from_ref(&self.client_root), bounds, true);
         Arc::new(domain.expect("the clients' root"))
     }
 

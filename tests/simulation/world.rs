@@ -13,7 +13,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_proto::{Completion, Connection, Event, Moment, Now, Op, Reason, TlsVersion};
@@ -252,7 +252,7 @@ impl World {
             Some(plan) => usize::from(plan.key % 4 == 0),
             None => 2,
         };
-        let listener = Rc::clone(&worker.listeners[which]);
+        let listener = Arc::clone(&worker.listeners[which]);
         let client = SocketAddr::from(([192, 0, 2, 1], 1_024 + u16::try_from(index).unwrap_or(0)));
         session.connection = Some(Connection::new(listener, worker.desk.clone(), client, now));
         session.was_accepted = true;

@@ -1,6 +1,6 @@
-//! What the operator is told is documented: reasons, log fields, events and options.
+//! What the operator is told is documented: reasons, log fields, events, metrics and options.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_proto::{Blame, Reason};
 
@@ -8,6 +8,7 @@ use crate::source::{self, none};
 use crate::style::snake_case;
 
 const LOG: &str = "docs/log.md";
+const METRICS: &str = "docs/metrics.md";
 
 #[test]
 fn every_reason_is_documented_with_its_blame_and_its_alert() {
@@ -49,6 +50,7 @@ fn every_log_field_and_event_is_documented() {
         "engine/src/telemetry/line.rs",
         "engine/src/telemetry/counters.rs",
         "engine/src/control/engine.rs",
+        "engine/src/cli/serve.rs",
     ] {
         let text = source::read(path);
         let text = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -61,6 +63,129 @@ fn every_log_field_and_event_is_documented() {
     }
     let missing = written.iter().filter(|name| !page.contains(&format!("| `{name}` | ")));
     none(missing.map(|name| format!("{LOG} lacks a row '| `{name}` | MEANING |'")).collect());
+}
+
+#[test]
+fn every_metric_is_documented_with_its_type_and_labels() {
+    let page = source::read(METRICS);
+    let text = source::read("engine/src/telemetry/prometheus.rs");
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let metrics = metrics(text);
+    assert!(metrics.len() > 20, "the metrics are found in the source: {metrics:?}");
+    let mut problems = Vec::new();
+    for (name, metric) in &metrics {
+        let Some(row) = page.lines().find(|line| line.starts_with(&format!("| `{name}` | ")))
+        else {
+            problems
+                .push(format!("{METRICS} lacks a row '| `{name}` | TYPE | LABELS | MEANING |'"));
+            continue;
+        };
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, _, kind, labels, meaning, ..] = cells[..] else {
+            problems.push(format!("{METRICS}: the row of {name} has too few cells"));
+            continue;
+        };
+        if kind != metric.kind {
+            problems
+                .push(format!("{METRICS} says that {name} is a {kind}: it is a {}", metric.kind));
+        }
+        for label in &metric.labels {
+            if !labels.contains(&format!("`{label}`")) {
+                problems.push(format!("{METRICS} does not name the label {label} of {name}"));
+            }
+        }
+        let said = labels
+            .split(',')
+            .map(str::trim)
+            .filter_map(|label| label.strip_prefix('`').and_then(|label| label.split('`').next()));
+        // Values stand behind a colon; what stands before it, or alone, is a label.
+        let is_value = |label: &str| labels.split(':').skip(1).any(|values| values.contains(label));
+        for label in said.filter(|label| !is_value(label)) {
+            if !metric.labels.contains(label) {
+                problems.push(format!("{METRICS}: {name} has no label {label}"));
+            }
+        }
+        if meaning.is_empty() {
+            problems.push(format!("{METRICS} does not say what {name} means"));
+        }
+    }
+    let rows =
+        page.lines().filter_map(|line| line.strip_prefix("| `countersign_")?.split('`').next());
+    for row in rows {
+        if !metrics.contains_key(&format!("countersign_{row}")) {
+            problems.push(format!("{METRICS} has a row for countersign_{row}, which is no metric"));
+        }
+    }
+    none(problems);
+}
+
+/// What the source says about one metric.
+#[derive(Debug, Default)]
+struct Metric {
+    kind: &'static str,
+    labels: BTreeSet<String>,
+}
+
+/// The metrics that the source writes: by their name, which is a literal in the call that writes it, or in
+/// a constant `NAME` of the function that does.
+fn metrics(text: &str) -> BTreeMap<String, Metric> {
+    let mut metrics: BTreeMap<String, Metric> = BTreeMap::new();
+    let starts: Vec<usize> =
+        text.match_indices("\"countersign_").map(|(start, _)| start + 1).collect();
+    for (number, &start) in starts.iter().enumerate() {
+        let name = text[start..].split('"').next().unwrap_or_default();
+        let end = starts.get(number + 1).copied().unwrap_or(text.len());
+        let call = text[..start].trim_end_matches(['"', ' ', '\n']);
+        // A metric does not reach beyond the function that writes it.
+        let behind = text[start + name.len()..end].split("fn ").next().unwrap_or_default();
+        let metric = metrics.entry(name.to_owned()).or_default();
+        let kind = if call.ends_with("counter(") || call.ends_with("by_reason(") {
+            "counter"
+        } else if call.ends_with("gauge(") {
+            "gauge"
+        } else if call.ends_with("head(") || call.ends_with("NAME: &str =") {
+            let kinds = ["counter", "gauge", "histogram"].into_iter();
+            let quoted = |kind: &&str| behind.find(&format!("\"{kind}\""));
+            kinds.filter(|kind| quoted(kind).is_some()).min_by_key(quoted).unwrap_or_default()
+        } else {
+            metric.kind
+        };
+        metric.kind = kind;
+        if call.ends_with("by_reason(") {
+            metric.labels.insert("reason".to_owned());
+        }
+        let labels = behind.split("(\"").skip(1).filter_map(|label| label.split_once('"'));
+        let labels = labels.filter(|(_, after)| after.starts_with(','));
+        metric.labels.extend(labels.map(|(label, _)| label.to_owned()));
+    }
+    metrics
+}
+
+#[test]
+fn metrics_are_read_out_of_the_source() {
+    let text = r#"
+        page.counter("countersign_a_total", "Things.", 1);
+        page.by_reason(
+            "countersign_b_total", "Things.", &x);
+        page.head("countersign_c", "Things.", "gauge");
+        page.sample("countersign_c", &[("one", "x"), ("two", y)], 1);
+        const NAME: &str = "countersign_d";
+        self.head(NAME, "Times.", "histogram",);
+        self.sample(&format!("{NAME}_bucket"), &[("le", &bound)], cumulated);
+    "#;
+    let found: Vec<String> = metrics(text)
+        .iter()
+        .map(|(name, metric)| format!("{name} {} {:?}", metric.kind, metric.labels))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            r#"countersign_a_total counter {}"#,
+            r#"countersign_b_total counter {"reason"}"#,
+            r#"countersign_c gauge {"one", "two"}"#,
+            r#"countersign_d histogram {"le"}"#,
+        ]
+    );
 }
 
 /// The names of fields (`"name": value`, `["name"]`, `insert("name"`) and of events (`event("name"`,

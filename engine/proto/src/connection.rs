@@ -26,7 +26,7 @@ mod timer;
 mod verify;
 
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub use authorize::Authorized;
 pub use verify::VerifiedClient;
@@ -40,9 +40,9 @@ use self::relay::Relay;
 use self::timer::Timer;
 use crate::desk::Desk;
 use crate::error::Reason;
+use crate::listener::Listener;
 use crate::op::{Completion, Op, Side};
 use crate::report::Event;
-use crate::snapshot::Listener;
 use crate::time::{Moment, Now};
 
 /// One client's connection and what belongs to it. See [the module](self) for how to drive it.
@@ -66,7 +66,7 @@ enum Phase {
 impl Connection {
     /// A connection just accepted from `client` on `listener`, on the worker that `desk` belongs to.
     #[must_use]
-    pub fn new(listener: Rc<Listener>, desk: Desk, client: SocketAddr, now: Now) -> Self {
+    pub fn new(listener: Arc<Listener>, desk: Desk, client: SocketAddr, now: Now) -> Self {
         let mut core = Core::new(listener, desk, client, now);
         core.start_timer(Timer::Handshake);
         Self { core, phase: Phase::ExpectClientHello(Box::default()) }

@@ -63,6 +63,10 @@ reasons! {
     ClientHelloTooLarge = "client_hello_too_large", Peer, Some(Alert::DecodeError);
     /// What arrived is not TLS, or TLS that cannot be parsed or decrypted.
     MalformedMessage = "malformed_message", Peer, Some(Alert::DecodeError);
+    /// The client asked for a server name that no identity answers to (RFC 6066 §3).
+    UnknownServerName = "unknown_server_name", Peer, Some(Alert::UnrecognisedName);
+    /// No application protocol in common (RFC 7301 §3.2).
+    NoApplicationProtocol = "no_application_protocol", Peer, Some(Alert::NoApplicationProtocol);
     /// The client speaks no version that we do.
     ProtocolVersion = "protocol_version", Peer, Some(Alert::ProtocolVersion);
     /// No suite, group, signature scheme or extension in common.
@@ -143,7 +147,8 @@ impl Reason {
                 | PeerIncompatible::Tls13RequiredForQuic
                 | PeerIncompatible::SupportedVersionsExtensionRequired,
             ) => Self::ProtocolVersion,
-            E::PeerIncompatible(_) | E::NoApplicationProtocol => Self::NothingInCommon,
+            E::NoApplicationProtocol => Self::NoApplicationProtocol,
+            E::PeerIncompatible(_) => Self::NothingInCommon,
             E::PeerMisbehaved(_)
             | E::InappropriateMessage { .. }
             | E::InappropriateHandshakeMessage { .. } => Self::ProtocolViolation,

@@ -16,12 +16,13 @@ mod desk;
 mod error;
 pub mod identity;
 pub mod limits;
+mod listener;
 mod op;
 pub mod policy;
+mod proxy_protocol;
 mod record;
 mod report;
 mod seam;
-mod snapshot;
 mod time;
 mod tls;
 pub mod whoami;
@@ -32,16 +33,16 @@ pub use desk::Desk;
 pub use error::{Blame, Reason};
 pub use identity::ClientIdentity;
 pub use limits::Limits;
+pub use listener::{Announce, Identities, Listener};
 pub use op::{
     CloseManner, Completion, ConnectError, Op, OperationId, SendBuffer, Side, UpstreamAddress,
 };
 pub use policy::{Policy, Rule};
 pub use report::{Event, Report, TlsFacts, Traffic};
 pub use seam::{Budget, Outcome, Work, WorkFailure, WorkKind};
-pub use snapshot::{Listener, Snapshot};
 pub use time::{Moment, Now};
 pub use tls::{
-    ChainError, ChainLimits, Credentials, CredentialsError, Groups, Handoff, Identity, Possession,
-    TlsParameters, TlsVersion, TrustDomain, TrustDomainError, VerifiedChain, default_suites,
-    provider,
+    ChainError, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups, Handoff, Identity,
+    Possession, TlsParameters, TlsVersion, TrustDomain, TrustDomainError, VerifiedChain,
+    default_suites, provider,
 };

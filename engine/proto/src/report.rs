@@ -48,12 +48,14 @@ pub struct Traffic {
 /// The whole life of a connection.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// [`Listener::index`](crate::Listener::index).
-    pub listener: usize,
+    /// [`Listener::name`](crate::Listener::name).
+    pub listener: Arc<str>,
     /// The client's address.
     pub client: SocketAddr,
     /// The server name that the client asked for (RFC 6066 §3).
     pub server_name: Option<String>,
+    /// The application protocol that was agreed on (RFC 7301).
+    pub alpn: Option<String>,
     /// What was negotiated, as far as it came.
     pub tls: Option<TlsFacts>,
     /// Who the client is; verified, though not necessarily let in.

@@ -10,7 +10,7 @@ mod verifier;
 
 pub(crate) use alert::plaintext_alert;
 pub(crate) use client_hello::{key_share_groups, predates_tls12};
-pub use config::{Credentials, CredentialsError, Identity, TlsParameters};
+pub use config::{ClientAuth, Credentials, CredentialsError, Identity, TlsParameters};
 pub use provider::{Groups, Handoff, default_suites, provider};
 pub use trust_domain::{ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain};
 pub use verifier::Possession;

@@ -14,10 +14,8 @@ use std::time::Duration;
 
 use clap::Args;
 use countersign_proto::Limits;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
 
-use super::{fail, run};
+use super::{fail, serve};
 use crate::config::{Config, RawConfig};
 use crate::control::{Engine, StartError};
 use crate::signing::InPlace;
@@ -64,9 +62,11 @@ fn show(arguments: &DemoArguments) -> Result<ExitCode> {
     };
     println!("Making a throwaway PKI in {} ...", directory.display());
     let pki = pki::write(directory)?;
-    let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
+    let signals = serve::signals()?;
     let engine = start(arguments.listen, directory)?;
     let address = engine.addresses()[0];
+    let asked = engine.config().listeners[0].address;
+    let load = || Config::resolve(&raw_config(asked, directory));
     println!("Countersign listens on {address}. It lets in who proves to be CN=alice.\n");
 
     println!("1. alice asks who she is:");
@@ -87,7 +87,7 @@ fn show(arguments: &DemoArguments) -> Result<ExitCode> {
     } else {
         println!("\nCtrl-C ends it.");
     }
-    Ok(run::serve(engine, signals, PATIENCE))
+    Ok(serve::serve(engine, signals, &load))
 }
 
 fn start(listen: Option<SocketAddr>, directory: &Path) -> Result<Engine> {
@@ -108,7 +108,13 @@ fn is_taken(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn start_on(address: SocketAddr, directory: &Path) -> Result<Engine> {
-    let config = Config::resolve(&RawConfig {
+    let config = Config::resolve(&raw_config(address, directory))?;
+    let log = File::create(directory.join("engine.log"))?;
+    Ok(Engine::start(config, Arc::new(InPlace), Box::new(log))?)
+}
+
+fn raw_config(address: SocketAddr, directory: &Path) -> RawConfig {
+    RawConfig {
         listen: vec![address.to_string()],
         certificate: directory.join("server.pem"),
         key: directory.join("server.key"),
@@ -122,9 +128,7 @@ fn start_on(address: SocketAddr, directory: &Path) -> Result<Engine> {
         max_connections: None,
         drain_timeout: PATIENCE,
         limits: Limits::default(),
-    })?;
-    let log = File::create(directory.join("engine.log"))?;
-    Ok(Engine::start(config, Arc::new(InPlace), Box::new(log))?)
+    }
 }
 
 fn print_lines_to_try(address: SocketAddr, directory: &Path, once: bool) {

@@ -3,47 +3,64 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use countersign_proto::Limits;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
 
-use super::{duration, fail};
-use crate::config::{Config, RawConfig};
+use super::{check, fail, refuse, serve};
+use crate::config::{Config, ConfigErrors, RawConfig};
 use crate::control::Engine;
+use crate::duration;
 use crate::signing::InPlace;
 
-/// How often it is looked whether the workers have ended.
-const POLL: Duration = Duration::from_millis(10);
-
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+countersign run --config <FILE>
+       countersign run --listen <ADDRESS:PORT> --certificate <FILE> --key <FILE>
+                       --client-ca <FILE> --allow <RULE> [OPTIONS]")]
 #[command(after_help = "\
 Signals:
   TERM, INT  stop accepting and let connections finish, up to --drain-timeout;
              once more cuts them off
+  HUP        load the configuration, or the files that the options name, anew; on an
+             error nothing changes
   USR1       write the counters into the log
 Exit status: 0 after a clean stop, 1 on a start error or when connections were
 cut off. The log is JSON on standard error, one object a line.
 
-Example:
+Examples:
+  countersign run --config countersign.toml
   countersign run --listen 0.0.0.0:8443 \\
       --certificate server.pem --key server.key --client-ca clients-ca.pem \\
       --allow 'cn=payments-*' --upstream 127.0.0.1:8080")]
 pub(super) struct RunArguments {
+    /// Configuration file, TOML; it takes the place of every option below but --test.
+    #[arg(long, value_name = "FILE", conflicts_with = "Flags")]
+    config: Option<PathBuf>,
+    /// Only say whether the configuration is right; see `countersign check`.
+    #[arg(short = 't', long)]
+    test: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// One listener's settings, without a file.
+#[derive(Debug, Args)]
+#[group(multiple = true)]
+struct Flags {
     /// Address and port to listen on; may be given several times.
-    #[arg(long, value_name = "ADDRESS:PORT", required = true)]
+    #[arg(long, value_name = "ADDRESS:PORT", required_unless_present = "config")]
     listen: Vec<String>,
     /// PEM file with the server's certificate chain, end entity first.
-    #[arg(long, value_name = "FILE")]
-    certificate: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    certificate: Option<PathBuf>,
     /// PEM file with the server's private key: PKCS#8, SEC1 or PKCS#1; ECDSA, Ed25519 or RSA.
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    key: Option<PathBuf>,
     /// PEM file with the CA certificates that a client's chain must lead to.
-    #[arg(long, value_name = "FILE")]
-    client_ca: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    client_ca: Option<PathBuf>,
     /// Let clients in: cn=NAME, dns=NAME or uri=NAME, where * stands for any part of a label or
     /// segment and ** for anything; or any-verified. May be given several times.
     #[arg(long, value_name = "RULE")]
@@ -89,12 +106,21 @@ pub(super) struct RunArguments {
 }
 
 impl RunArguments {
+    fn resolve(&self) -> Result<Config, ConfigErrors> {
+        match &self.config {
+            Some(file) => Config::load(file),
+            None => Config::resolve(&self.flags.raw_config()),
+        }
+    }
+}
+
+impl Flags {
     fn raw_config(&self) -> RawConfig {
         RawConfig {
             listen: self.listen.clone(),
-            certificate: self.certificate.clone(),
-            key: self.key.clone(),
-            client_ca: self.client_ca.clone(),
+            certificate: self.certificate.clone().unwrap_or_default(),
+            key: self.key.clone().unwrap_or_default(),
+            client_ca: self.client_ca.clone().unwrap_or_default(),
             allow: self.allow.clone(),
             deny: self.deny.clone(),
             upstream: self.upstream.clone(),
@@ -116,50 +142,24 @@ impl RunArguments {
 }
 
 pub(super) fn run(arguments: &RunArguments) -> ExitCode {
-    let config = match Config::resolve(&arguments.raw_config()) {
+    let resolved = arguments.resolve();
+    if arguments.test {
+        return check::report(arguments.config.as_deref(), resolved);
+    }
+    let config = match resolved {
         Ok(config) => config,
-        Err(errors) => return fail(errors),
+        Err(errors) => return refuse(&errors),
     };
-    let patience = config.drain_timeout;
     // Before the first thread: a signal between start and this would end the process without a drain.
-    let signals = match Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP]) {
+    let signals = match serve::signals() {
         Ok(signals) => signals,
         Err(error) => return fail(format_args!("cannot listen to signals: {error}")),
     };
     match Engine::start(config, Arc::new(InPlace), Box::new(std::io::stderr())) {
-        Ok(engine) => serve(engine, signals, patience),
+        Ok(engine) => {
+            serve::warn(&engine);
+            serve::serve(engine, signals, &|| arguments.resolve())
+        }
         Err(error) => fail(error),
-    }
-}
-
-/// Serves until a signal says to stop, then until everything has ended.
-pub(super) fn serve(engine: Engine, mut signals: Signals, patience: Duration) -> ExitCode {
-    let mut stopping: Option<Instant> = None;
-    while !engine.is_over() {
-        for signal in signals.pending() {
-            match signal {
-                SIGUSR1 => engine.log_status(),
-                SIGTERM | SIGINT => {
-                    // Asked twice means now.
-                    let patience = if stopping.is_some() { Duration::ZERO } else { patience };
-                    stopping.get_or_insert_with(Instant::now);
-                    engine.begin_stop(patience);
-                }
-                // There is nothing to reload from the command line; a terminal that goes away is no
-                // reason to stop serving.
-                _ => {}
-            }
-        }
-        if stopping.is_none() && engine.has_failed() {
-            stopping = Some(Instant::now());
-            engine.begin_stop(patience);
-        }
-        std::thread::sleep(POLL);
-    }
-    let stopped = engine.join();
-    match (stopped.failure, stopped.clean) {
-        (Some(error), _) => fail(error),
-        (None, true) => ExitCode::SUCCESS,
-        (None, false) => ExitCode::FAILURE,
     }
 }

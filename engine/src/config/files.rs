@@ -1,7 +1,7 @@
-//! PEM files: certificates and keys.
+//! PEM files: certificates and keys. Errors go on from the file's name.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use rustls_pki_types::pem::PemObject;
@@ -13,11 +13,16 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Reads a file whole; its content is wiped from memory when dropped.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    // A reload must not wait for whoever may write into a pipe.
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err("is not a regular file".into());
+    }
+    let file = File::open(path).map_err(unreadable)?;
     let mut content = Zeroizing::new(Vec::new());
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(|error| error.to_string())?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(unreadable)?;
     if content.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("it is larger than {FILE_BYTES_MAX} bytes"));
+        return Err(format!("is larger than {FILE_BYTES_MAX} bytes"));
     }
     Ok(content)
 }
@@ -27,11 +32,9 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let content = read(path)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&content)
         .collect::<Result<_, _>>()
-        .map_err(|error| format!("it is not PEM: {error}"))?;
+        .map_err(|error| format!("is not PEM: {error}"))?;
     if certificates.is_empty() {
-        return Err(
-            "there is no certificate in it (a section '-----BEGIN CERTIFICATE-----')".into()
-        );
+        return Err("has no certificate in it (a section '-----BEGIN CERTIFICATE-----')".into());
     }
     Ok(certificates)
 }
@@ -40,16 +43,14 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let content = read(path)?;
     if content.windows(9).any(|window| window == b"ENCRYPTED") {
-        return Err(
-            "the private key is encrypted; decrypt it, and protect the file by its mode".into()
-        );
+        return Err("has an encrypted key; decrypt it, and protect the file by its mode".into());
     }
     match PrivateKeyDer::from_pem_slice(&content) {
         Ok(key) => Ok(key),
         Err(rustls_pki_types::pem::Error::NoItemsFound) => Err(
-            "there is no private key in it (PKCS#8 'PRIVATE KEY', SEC1 'EC PRIVATE KEY' or PKCS#1 'RSA PRIVATE KEY')"
+            "has no private key in it (PKCS#8 'PRIVATE KEY', SEC1 'EC PRIVATE KEY' or PKCS#1 'RSA PRIVATE KEY')"
                 .into(),
         ),
-        Err(error) => Err(format!("it is not PEM: {error}")),
+        Err(error) => Err(format!("is not PEM: {error}")),
     }
 }

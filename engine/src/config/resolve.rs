@@ -1,252 +1,212 @@
-//! From what was typed to what the engine runs on.
+//! From what was typed to what the engine runs on. Goes on after every error, so that all are found.
 
-use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+mod address;
+mod credentials;
+mod identity;
+mod rules;
+mod server_name;
+mod tls;
+mod upstream;
 
-use countersign_proto::{
-    ChainLimits, Credentials, Identity, Rule, TlsParameters, TrustDomain, UpstreamAddress,
-};
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use super::{Config, ListenerConfig, RawConfig, files};
+use countersign_proto::{Announce, Handoff, UpstreamAddress};
+
+use super::errors::{At, ConfigErrors, Problems, Spot, quoted};
+use super::keys;
+use super::raw::{Raw, RawLimits, RawListener};
+use super::{Config, ListenerConfig, MAX_HANDSHAKES};
 use crate::cpus;
-use crate::randomness::WORKER_RANDOM;
 
-/// The longest path of a unix socket (unix(7)).
-const UNIX_PATH_BYTES_MAX: usize = 107;
+/// How long a stop waits for connections, by default.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: {problem}")]
-pub struct ConfigError {
-    /// The option, and the file it names.
-    pub what: String,
-    /// What is wrong, and what would be right.
-    pub problem: String,
-}
+/// A stop may not be asked to take longer.
+const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
 
-/// Everything that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<ConfigError>);
+/// The longest name of a listener, in bytes.
+const NAME_BYTES_MAX: usize = 64;
 
-impl fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigErrors {}
-
-#[derive(Default)]
-struct Problems(Vec<ConfigError>);
-
-impl Problems {
-    fn add(&mut self, what: impl Into<String>, problem: impl fmt::Display) {
-        self.0.push(ConfigError { what: what.into(), problem: problem.to_string() });
-    }
-
-    fn keep<T>(
-        &mut self,
-        what: impl Into<String>,
-        result: Result<T, impl fmt::Display>,
-    ) -> Option<T> {
-        result.map_err(|problem| self.add(what, problem)).ok()
-    }
-
-    fn file<T>(
-        &mut self,
-        option: &str,
-        path: &Path,
-        read: impl FnOnce(&Path) -> Result<T, String>,
-    ) -> Option<T> {
-        self.keep(format!("{option} {}", path.display()), read(path))
-    }
-}
-
-pub(super) fn resolve(raw: &RawConfig) -> Result<Config, ConfigErrors> {
-    let mut problems = Problems::default();
-    let addresses = addresses(raw, &mut problems);
-    let chain = problems.file("--certificate", &raw.certificate, files::certificates);
-    let key = problems.file("--key", &raw.key, files::private_key);
-    let client_ca = problems.file("--client-ca", &raw.client_ca, files::certificates);
-    let upstream = upstream(raw, &mut problems);
-    let rules = rules(raw, &mut problems);
+pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, ConfigErrors> {
     let (workers, cpus) = workers(raw, &mut problems);
-    if let Err(wrong) = raw.limits.check() {
-        for error in wrong {
-            problems.add(format!("--{}", error.name.replace('_', "-")), error);
+    for connections in [&raw.max_connections, &raw.max_handshakes] {
+        in_bounds(connections.as_ref(), &keys::CONNECTIONS, &mut problems);
+    }
+    let drain_timeout = raw.drain_timeout.as_ref().map_or(DRAIN_TIMEOUT, |at| {
+        if at.value > DRAIN_TIMEOUT_MAX {
+            problems.error(&at.spot, format_args!("it is {:?}; it must be 24h at most", at.value));
         }
-    }
-    if raw.max_connections == Some(0) {
-        problems.add("--max-connections", "it is 0; at least 1 is needed to serve anybody");
-    }
-    let domain = client_ca.as_deref().and_then(|bundle| {
-        let limits = ChainLimits {
-            certificates: raw.limits.chain_certificates,
-            bytes: raw.limits.chain_bytes,
-        };
-        let what = format!("--client-ca {}", raw.client_ca.display());
-        problems.keep(what, TrustDomain::new(bundle, limits))
+        at.value
     });
-    let credentials = match (chain, key) {
-        (Some(chain), Some(key)) => Some(Credentials { chain, key }),
-        _ => None,
-    };
-    if let (Some(credentials), Some(domain)) = (&credentials, domain) {
-        let what =
-            format!("--certificate {} with --key {}", raw.certificate.display(), raw.key.display());
-        let parameters = TlsParameters::new(&WORKER_RANDOM);
-        problems.keep(what, Identity::new(credentials, domain.into(), &parameters));
-    }
-    match (credentials, client_ca, upstream) {
-        (Some(credentials), Some(client_ca), Some(upstream)) if problems.0.is_empty() => {
-            Ok(Config {
-                listeners: addresses
-                    .into_iter()
-                    .map(|address| ListenerConfig {
-                        address,
-                        credentials: credentials.clone(),
-                        client_ca: client_ca.clone(),
-                        rules: rules.clone(),
-                        upstream: upstream.clone(),
-                        limits: raw.limits.clone(),
-                    })
-                    .collect(),
-                workers,
-                cpus,
-                max_connections: raw.max_connections,
-                drain_timeout: raw.drain_timeout,
-            })
-        }
-        _ => Err(ConfigErrors(problems.0)),
-    }
+    let admin = raw.admin.as_ref().and_then(|at| address::admin(at, &mut problems));
+    names(&raw.listeners, &mut problems);
+    let listeners: Vec<_> = raw
+        .listeners
+        .iter()
+        .flat_map(|listener| self::listener(listener, raw, &mut problems))
+        .collect();
+    address::check_conflicts(raw, &mut problems);
+    let max_connections = raw.max_connections.as_ref().map(|at| at.value);
+    let max_handshakes = raw.max_handshakes.as_ref().map_or(MAX_HANDSHAKES, |at| at.value);
+    problems.finish().map(|warnings| Config {
+        listeners,
+        workers,
+        cpus,
+        max_connections,
+        max_handshakes,
+        drain_timeout,
+        admin,
+        warnings,
+    })
 }
 
-fn addresses(raw: &RawConfig, problems: &mut Problems) -> Vec<SocketAddr> {
-    if raw.listen.is_empty() {
-        problems.add("--listen", "no address to listen on; give one such as 0.0.0.0:8443");
+/// One listener for each of its addresses; none where something about it is wrong.
+fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<ListenerConfig> {
+    let addresses = address::listen(raw, problems);
+    let upstream = upstream::resolve(raw, problems);
+    let announce = announce(raw, upstream.as_ref(), problems);
+    let rules = rules::resolve(raw, problems);
+    limits(&raw.limits, problems);
+    connections(raw, whole, problems);
+    let tls = tls::resolve(raw, problems);
+    let identities = identity::resolve_all(raw, tls.as_ref(), rules.as_deref(), problems);
+    let (Some(upstream), Some(rules), Some(tls), Some(identities)) =
+        (upstream, rules, tls, identities)
+    else {
+        return Vec::new();
+    };
+    let listeners: Vec<_> = addresses
+        .into_iter()
+        .map(|address| ListenerConfig {
+            name: raw.name.as_ref().map_or_else(|| address.to_string(), |name| name.value.clone()),
+            address,
+            identities: identities.clone(),
+            strict_sni: raw.strict_sni,
+            tls: tls.clone(),
+            rules: rules.clone(),
+            upstream: upstream.clone(),
+            announce,
+            max_connections: raw.max_connections.as_ref().map(|at| at.value),
+            limits: raw.limits.values.clone(),
+        })
+        .collect();
+    // Each part has been looked at on its own; this is whether they go together, as a worker will ask.
+    if let Some(listener) = listeners.first().filter(|_| problems.is_empty()) {
+        for (raw, identity) in raw.identities.iter().zip(&listener.identities) {
+            problems.keep(&raw.spot, listener.identity(identity, Handoff::default()));
+        }
     }
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for text in &raw.listen {
-        let what = format!("--listen {text}");
-        match text.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 && addresses.contains(&address) => {
-                problems.add(what, "the address is given twice");
+    listeners
+}
+
+fn announce(
+    raw: &RawListener,
+    upstream: Option<&UpstreamAddress>,
+    problems: &mut Problems<'_>,
+) -> Announce {
+    match &raw.proxy_protocol {
+        Some(at) if at.value == "v2" => {
+            if upstream == Some(&UpstreamAddress::Whoami) {
+                problems.warning(&at.spot, "the built-in upstream takes no PROXY protocol header");
             }
-            Ok(address) => addresses.push(address),
-            Err(_) => problems
-                .add(what, "not an IP address and port; write it like 0.0.0.0:8443 or [::]:8443"),
+            Announce::ProxyV2
         }
+        _ => Announce::Nothing,
     }
-    addresses
 }
 
-fn upstream(raw: &RawConfig, problems: &mut Problems) -> Option<UpstreamAddress> {
-    let text = raw.upstream.as_str();
-    let what = format!("--upstream {text}");
-    if let Some(name) = text.strip_prefix("builtin:") {
-        if name == "whoami" {
-            return Some(UpstreamAddress::Whoami);
-        }
-        problems.add(what, "there is no such built-in upstream; there is builtin:whoami");
-        return None;
-    }
-    if let Some(path) = text.strip_prefix("unix:") {
-        if !path.starts_with('/') {
-            problems.add(
-                what,
-                "the path of a unix socket must be absolute, such as unix:/run/app.sock",
+/// Names stand for listeners in logs and metrics: they are unique, and plain.
+fn names(listeners: &[RawListener], problems: &mut Problems<'_>) {
+    let mut known: HashMap<&str, &Spot> = HashMap::new();
+    for At { value, spot } in listeners.iter().filter_map(|listener| listener.name.as_ref()) {
+        let is_plain = value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || [b'.', b'_', b'-'].contains(&byte));
+        if value.is_empty() || value.len() > NAME_BYTES_MAX || !is_plain {
+            problems.error(
+                spot,
+                format_args!(
+                    "{} cannot be a name; a name has 1 to {NAME_BYTES_MAX} letters, digits, `.`, `_` and `-`",
+                    quoted(value)
+                ),
             );
-            return None;
         }
-        if path.len() > UNIX_PATH_BYTES_MAX {
-            problems
-                .add(what, format!("a unix socket's path has {UNIX_PATH_BYTES_MAX} bytes at most"));
-            return None;
-        }
-        return Some(UpstreamAddress::Unix(PathBuf::from(path)));
-    }
-    let address = match text.to_socket_addrs() {
-        Ok(mut addresses) => addresses.next(),
-        Err(error) => {
-            problems.add(
-                what,
-                format!("not HOST:PORT, unix:/path or builtin:whoami, or not resolvable ({error})"),
+        if let Some(first) = known.get(value.as_str()) {
+            let line = problems.line(first);
+            problems.error(
+                spot,
+                format_args!(
+                    "{} is the name of another listener{line}; each needs its own",
+                    quoted(value)
+                ),
             );
-            return None;
+        } else {
+            known.insert(value, spot);
         }
-    };
-    let Some(address) = address else {
-        problems.add(what, "the name has no address");
-        return None;
-    };
-    if address.port() == 0 {
-        problems.add(what, "port 0 cannot be connected to");
-        return None;
     }
-    if !address.ip().is_loopback() && !raw.upstream_plaintext {
-        problems.add(
-            what,
-            format!(
-                "{address} is beyond loopback and what goes there is not encrypted; say --upstream-plaintext if that is meant"
+}
+
+fn limits(raw: &RawLimits, problems: &mut Problems<'_>) {
+    for wrong in raw.values.check().err().unwrap_or_default() {
+        let spot = raw.spots.get(wrong.name).cloned();
+        let spot = spot.unwrap_or_else(|| Spot::default().absent(wrong.name));
+        problems.error(&spot, format_args!("it is {}; it must be {}", wrong.value, wrong.bounds));
+    }
+}
+
+fn connections(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) {
+    if let (Some(own), Some(all)) = (&raw.max_connections, &whole.max_connections)
+        && own.value > all.value
+    {
+        let line = problems.line(&all.spot);
+        problems.warning(
+            &own.spot,
+            format_args!(
+                "it is never reached: a worker has {} connections at most, for all listeners{line}",
+                all.value
             ),
         );
-        return None;
     }
-    Some(UpstreamAddress::Tcp(address))
 }
 
-fn rules(raw: &RawConfig, problems: &mut Problems) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for text in &raw.allow {
-        rules.extend(problems.keep(format!("--allow {text}"), Rule::parse_allow(text)));
-    }
-    for text in &raw.deny {
-        rules.extend(problems.keep(format!("--deny {text}"), Rule::parse_deny(text)));
-    }
-    if raw.allow.is_empty() {
-        problems.add(
-            "--allow",
-            "no rule lets anybody in; give one such as 'cn=payments-*', 'dns=*.example.org', 'uri=spiffe://example.org/**', or any-verified for every client of the CA",
+/// A file's numbers have been held to their bounds already, the command line's not yet.
+fn in_bounds(at: Option<&At<usize>>, bounds: &RangeInclusive<usize>, problems: &mut Problems<'_>) {
+    if let Some(At { value, spot }) = at.filter(|at| !bounds.contains(&at.value)) {
+        problems.error(
+            spot,
+            format_args!("it is {value}; it must be {} to {}", bounds.start(), bounds.end()),
         );
     }
-    rules
 }
 
-fn workers(raw: &RawConfig, problems: &mut Problems) -> (usize, Vec<usize>) {
+fn workers(raw: &Raw, problems: &mut Problems<'_>) -> (usize, Vec<usize>) {
     let usable = cpus::usable();
+    in_bounds(raw.workers.as_ref(), &(1..=cpus::WORKERS_MAX), problems);
     let pinned = match &raw.cpus {
         None => None,
-        Some(text) => {
-            match problems.keep(format!("--cpus {text}"), cpus::parse(text)) {
-                None => return (1, Vec::new()),
-                Some(list) => {
-                    let absent: Vec<_> = list.iter().filter(|cpu| !usable.contains(cpu)).collect();
-                    if !absent.is_empty() {
-                        problems.add(
-                        format!("--cpus {text}"),
-                        format!("CPUs {absent:?} are not usable by this process; usable are {usable:?}"),
+        Some(At { value, spot }) => match problems.keep(spot, cpus::parse(value)) {
+            None => return (1, Vec::new()),
+            Some(list) => {
+                let absent: Vec<_> = list.iter().filter(|cpu| !usable.contains(cpu)).collect();
+                if !absent.is_empty() {
+                    problems.error(
+                        spot,
+                        format_args!(
+                            "CPUs {absent:?} are not usable by this process; usable are {usable:?}"
+                        ),
                     );
-                    }
-                    Some(list)
                 }
+                Some(list)
             }
-        }
+        },
     };
     let allowed = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = raw.workers.unwrap_or_else(|| pinned.as_ref().map_or(allowed, Vec::len));
-    if workers == 0 || workers > cpus::WORKERS_MAX {
-        problems.add(
-            "--workers",
-            format!("it is {workers}; it must be between 1 and {}", cpus::WORKERS_MAX),
-        );
-    }
+    let workers = raw
+        .workers
+        .as_ref()
+        .map_or_else(|| pinned.as_ref().map_or(allowed, Vec::len), |at| at.value);
     let cpus = match pinned {
         Some(list) => list,
         // A quota below the mask means that others run on these CPUs too: the scheduler knows better.

@@ -34,12 +34,18 @@ pub(super) struct Capacity {
 
 /// What a worker can hold under a limit of open files. Asked for more than that, it gives what was
 /// asked for, and the ring says why it cannot be had.
-pub(super) fn capacity(asked: Option<usize>, dials: bool, limit: usize) -> Capacity {
+pub(super) fn capacity(
+    asked: Option<usize>,
+    dials: bool,
+    more_listeners: usize,
+    limit: usize,
+) -> Capacity {
     let each = if dials { 2 } else { 1 };
-    let most = limit.min(SLOTS_MAX) / each;
+    let most = limit.min(SLOTS_MAX).saturating_sub(more_listeners) / each;
     let connections =
         asked.unwrap_or_else(|| most.clamp(CONNECTIONS_LEAST, CONNECTIONS_DEFAULT)).max(1);
-    let slots = connections.saturating_mul(each);
+    // Every listener but one may have an accept armed beyond the last connection.
+    let slots = connections.saturating_mul(each).saturating_add(more_listeners);
     Capacity { connections, slots: u32::try_from(slots).unwrap_or(u32::MAX) }
 }
 
@@ -49,14 +55,20 @@ mod tests {
 
     #[test]
     fn an_upstream_takes_a_slot_of_its_own() {
-        assert_eq!(capacity(None, false, 20_000), Capacity { connections: 16_384, slots: 16_384 });
-        assert_eq!(capacity(None, true, 20_000), Capacity { connections: 10_000, slots: 20_000 });
-        assert_eq!(capacity(Some(50), true, 20_000), Capacity { connections: 50, slots: 100 });
+        assert_eq!(
+            capacity(None, false, 0, 20_000),
+            Capacity { connections: 16_384, slots: 16_384 }
+        );
+        assert_eq!(
+            capacity(None, true, 0, 20_000),
+            Capacity { connections: 10_000, slots: 20_000 }
+        );
+        assert_eq!(capacity(Some(50), true, 3, 20_000), Capacity { connections: 50, slots: 103 });
     }
 
     #[test]
     fn what_was_asked_for_is_not_quietly_made_less() {
-        assert_eq!(capacity(Some(50_000), false, 1_024).slots, 50_000);
-        assert_eq!(capacity(None, false, 64).slots, 512);
+        assert_eq!(capacity(Some(50_000), false, 0, 1_024).slots, 50_000);
+        assert_eq!(capacity(None, false, 0, 64).slots, 512);
     }
 }

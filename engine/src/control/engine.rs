@@ -8,15 +8,19 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use countersign_proto::UpstreamAddress;
+use countersign_proto::{Handoff, UpstreamAddress};
 use countersign_ring::{ListenOptions, Listener};
 use serde_json::json;
 
-use super::descriptors::{capacity, raise_limit};
-use crate::config::Config;
+use super::admin::Admin;
+use super::descriptors::{Capacity, capacity, raise_limit};
+use super::status::Status;
+use crate::config::{AdminAddress, BuildError, Config, ListenerConfig};
 use crate::signing::Performer;
-use crate::telemetry::{Log, Recorder, Totals};
-use crate::worker::{self, InboxSender, Message, WorkerEnd, WorkerError, WorkerPlan};
+use crate::telemetry::{Log, Totals};
+use crate::worker::{
+    self, Bound, InboxSender, Message, Publication, Served, WorkerEnd, WorkerError, WorkerPlan,
+};
 
 /// A running engine.
 pub struct Engine {
@@ -24,6 +28,12 @@ pub struct Engine {
     addresses: Vec<SocketAddr>,
     log: Log,
     stopping: Cell<bool>,
+    handoff: Handoff,
+    generation: u64,
+    capacity: Capacity,
+    status: Arc<Status>,
+    admin: Option<Admin>,
+    config: Config,
 }
 
 struct Worker {
@@ -42,12 +52,37 @@ pub enum StartError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The admin endpoint cannot be started.
+    #[error("cannot serve metrics on {address}: {source}")]
+    Admin {
+        /// Where.
+        address: AdminAddress,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// The log's thread cannot be started.
     #[error("cannot start the log: {0}")]
     Log(std::io::Error),
+    /// A listener cannot be built.
+    #[error("{0}")]
+    Build(#[from] BuildError),
     /// A worker could not start.
     #[error("{0}")]
     Worker(#[from] WorkerError),
+}
+
+/// Why a reload has changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// This needs a restart.
+    #[error("{0} cannot change while the engine runs; restart it to change that")]
+    Unchangeable(&'static str),
+    /// An address cannot be listened on.
+    #[error("{0}")]
+    Listen(#[from] StartError),
+    /// A listener cannot be built.
+    #[error("{0}")]
+    Build(#[from] BuildError),
 }
 
 /// How the engine ended.
@@ -72,48 +107,175 @@ impl Engine {
         output: Box<dyn Write + Send>,
     ) -> Result<Self, StartError> {
         let (log, recorders) = Log::start(config.workers, output).map_err(StartError::Log)?;
-        let limit = raise_limit();
-        let dials =
-            config.listeners.iter().any(|listener| listener.upstream != UpstreamAddress::Whoami);
-        let capacity = capacity(config.max_connections, dials, limit);
-        let (sockets, addresses) = listen(&config)?;
-        let mut engine = Self { workers: Vec::new(), addresses, log, stopping: Cell::new(false) };
-        let listeners = Arc::new(config.listeners);
-        let plans =
-            sockets.into_iter().zip(recorders).enumerate().map(|(number, (sockets, recorder))| {
-                let cpu =
-                    (!config.cpus.is_empty()).then(|| config.cpus[number % config.cpus.len()]);
-                plan(
-                    number,
-                    config.workers,
-                    cpu,
-                    sockets,
-                    &listeners,
-                    capacity,
-                    &performer,
-                    recorder,
-                )
-            });
-        for plan in plans {
+        let capacity = capacity(
+            config.max_connections,
+            dials(&config),
+            config.listeners.len() - 1,
+            raise_limit(),
+        );
+        let addresses =
+            config.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>();
+        let (sockets, bound) = listen(&addresses, config.workers)?;
+        let status = Arc::new(Status::new(log.reader(), &config, capacity));
+        let mut engine = Self {
+            workers: Vec::new(),
+            addresses: bound,
+            log,
+            stopping: Cell::new(false),
+            handoff: performer.handoff(),
+            generation: 1,
+            capacity,
+            status,
+            admin: None,
+            config,
+        };
+        for (number, (sockets, recorder)) in sockets.into_iter().zip(recorders).enumerate() {
+            let served = served(&engine.config, &engine.addresses, 1, engine.handoff)?;
+            let sockets = sockets
+                .into_iter()
+                .zip(served)
+                .map(|(socket, (address, served))| Bound { address, socket, served })
+                .collect();
+            let cpus = &engine.config.cpus;
             // On an error the workers that run already are told to stop, by dropping `engine`.
-            let worker = start(plan)?;
+            let worker = start(WorkerPlan {
+                number,
+                workers: engine.config.workers,
+                cpu: (!cpus.is_empty()).then(|| cpus[number % cpus.len()]),
+                sockets,
+                limits: engine.config.listeners[0].limits.clone(),
+                max_connections: capacity.connections,
+                max_handshakes: engine.config.max_handshakes,
+                slots: capacity.slots,
+                performer: Arc::clone(&performer),
+                recorder,
+            })?;
             engine.workers.push(worker);
         }
-        for (index, address) in engine.addresses.iter().enumerate() {
-            engine
-                .log
-                .write("listening", json!({ "address": address.to_string(), "listener": index }));
+        if let Some(address) = engine.config.admin.clone() {
+            let source = Arc::clone(&engine.status);
+            let failed = |source| StartError::Admin { address: address.clone(), source };
+            engine.admin = Some(Admin::start(&address, source).map_err(failed)?);
         }
+        engine.status.set_ready(true);
+        engine.log_listening();
         engine.log.write(
             "ready",
             json!({
-                "workers": config.workers,
-                "cpus": config.cpus,
+                "workers": engine.config.workers,
+                "cpus": engine.config.cpus,
                 "max_connections_per_worker": capacity.connections,
                 "version": env!("CARGO_PKG_VERSION"),
             }),
         );
         Ok(engine)
+    }
+
+    /// Serves another configuration from now on, all of it or nothing. Connections that are open live
+    /// on; sockets that both configurations listen on are kept, and nothing queued on them is lost.
+    ///
+    /// # Errors
+    /// See [`ReloadError`]; then nothing has changed.
+    pub fn reload(&mut self, config: Config) -> Result<(), ReloadError> {
+        self.try_reload(config).inspect_err(|_| self.status.reload_failed())
+    }
+
+    /// A configuration could not even be loaded: counted like a reload that failed.
+    pub fn note_failed_load(&self) {
+        self.status.reload_failed();
+    }
+
+    fn try_reload(&mut self, config: Config) -> Result<(), ReloadError> {
+        self.refuse_unchangeable(&config)?;
+        let known =
+            |address: &SocketAddr| self.config.listeners.iter().any(|l| l.address == *address);
+        let added: Vec<_> =
+            config.listeners.iter().map(|l| l.address).filter(|address| !known(address)).collect();
+        let (sockets, bound) = listen(&added, config.workers)?;
+        let generation = self.generation + 1;
+        let addresses: Vec<_> = config
+            .listeners
+            .iter()
+            .map(|listener| {
+                let kept = self.config.listeners.iter().position(|l| l.address == listener.address);
+                let new = added.iter().position(|address| *address == listener.address);
+                kept.map(|index| self.addresses[index])
+                    .or_else(|| new.map(|index| bound[index]))
+                    .unwrap_or(listener.address)
+            })
+            .collect();
+        let mut publications = Vec::with_capacity(self.workers.len());
+        for sockets in sockets {
+            let served = served(&config, &addresses, generation, self.handoff)?;
+            let of = |address| served.iter().find(|(known, _)| *known == address);
+            let added = added
+                .iter()
+                .zip(sockets)
+                .filter_map(|(address, socket)| {
+                    let (address, served) = of(*address)?.clone();
+                    Some(Bound { address, socket, served })
+                })
+                .collect();
+            publications.push(Publication { generation, served, added });
+        }
+        // Nothing can fail from here on.
+        self.addresses = addresses;
+        self.generation = generation;
+        self.config = config;
+        self.status.published(&self.config, generation);
+        for (worker, publication) in self.workers.iter().zip(publications) {
+            worker.inbox.send(Message::Publish(Box::new(publication)));
+        }
+        if !added.is_empty() {
+            self.log_listening();
+        }
+        Ok(())
+    }
+
+    /// What is made once, when the engine starts.
+    fn refuse_unchangeable(&self, config: &Config) -> Result<(), ReloadError> {
+        let now = &self.config;
+        let same = |what, same| if same { Ok(()) } else { Err(ReloadError::Unchangeable(what)) };
+        same("workers", config.workers == now.workers)?;
+        same("cpus", config.cpus == now.cpus)?;
+        same("max_connections", config.max_connections == now.max_connections)?;
+        same("max_handshakes", config.max_handshakes == now.max_handshakes)?;
+        same("admin.listen", config.admin == now.admin)?;
+        let stacks = |config: &Config| config.listeners[0].limits.stacks();
+        same("the number of suspended handshakes", stacks(config) == stacks(now))?;
+        let room = self.capacity.slots as usize
+            >= self.capacity.connections * if dials(config) { 2 } else { 1 };
+        same(
+            "an upstream that is dialled where none was (the table of descriptors is too small for it)",
+            room,
+        )
+    }
+
+    fn log_listening(&self) {
+        for (address, listener) in self.addresses.iter().zip(&self.config.listeners) {
+            self.log.write(
+                "listening",
+                json!({ "address": address.to_string(), "listener": listener.name }),
+            );
+        }
+    }
+
+    /// The configuration that is served.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Grows by one with every reload.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Where it listens, in the order of the configuration; ports that were 0 are what the kernel chose.
@@ -136,13 +298,17 @@ impl Engine {
     /// Has a worker ended that was not told to?
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        !self.stopping.get() && self.workers.iter().any(|worker| worker.thread.is_finished())
+        let failed =
+            !self.stopping.get() && self.workers.iter().any(|worker| worker.thread.is_finished());
+        self.status.set_healthy(!failed);
+        failed
     }
 
     /// Tells the workers to stop accepting, to let connections finish and to cut them off after
     /// `patience`. Told again, only a shorter patience counts.
     pub fn begin_stop(&self, patience: Duration) {
         self.stopping.set(true);
+        self.status.set_ready(false);
         let now = Instant::now();
         let deadline = now.checked_add(patience).unwrap_or(now);
         for worker in &self.workers {
@@ -175,12 +341,13 @@ impl Engine {
                 }
             }
         }
-        self.log.flush();
+        self.admin = None;
         stopped.totals = self.log.totals();
         let mut fields = stopped.totals.to_json();
         fields["clean"] = json!(stopped.clean);
         fields["error"] = json!(stopped.failure.as_ref().map(ToString::to_string));
         self.log.write("stopped", fields);
+        self.log.flush();
         stopped
     }
 }
@@ -195,12 +362,35 @@ impl Drop for Engine {
     }
 }
 
-/// Makes the listening sockets of every worker: one for each address and worker.
-fn listen(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), StartError> {
-    let mut addresses = Vec::with_capacity(config.listeners.len());
-    let mut sockets: Vec<Vec<Listener>> = (0..config.workers).map(|_| Vec::new()).collect();
-    for listener in &config.listeners {
-        let asked = listener.address;
+/// Does a listener dial its upstream?
+fn dials(config: &Config) -> bool {
+    config.listeners.iter().any(|listener| listener.upstream != UpstreamAddress::Whoami)
+}
+
+/// Builds for one worker what each address serves.
+fn served(
+    config: &Config,
+    bound: &[SocketAddr],
+    generation: u64,
+    handoff: Handoff,
+) -> Result<Vec<(SocketAddr, Served)>, BuildError> {
+    let build = |(index, listener): (usize, &ListenerConfig)| {
+        let max_connections = listener.max_connections.unwrap_or(usize::MAX);
+        let built = Arc::new(listener.build(bound[index], generation, handoff)?);
+        Ok((listener.address, Served { listener: built, max_connections }))
+    };
+    config.listeners.iter().enumerate().map(build).collect()
+}
+
+/// Makes listening sockets, one for each address and worker, and gives them by worker, with where each
+/// address came to listen.
+fn listen(
+    addresses: &[SocketAddr],
+    workers: usize,
+) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), StartError> {
+    let mut bound = Vec::with_capacity(addresses.len());
+    let mut sockets: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
+    for &asked in addresses {
         refuse_if_taken(asked)?;
         let mut address = asked;
         for of_worker in &mut sockets {
@@ -210,9 +400,9 @@ fn listen(config: &Config) -> Result<(Vec<Vec<Listener>>, Vec<SocketAddr>), Star
             address = socket.local_addr().map_err(failed)?;
             of_worker.push(socket);
         }
-        addresses.push(address);
+        bound.push(address);
     }
-    Ok((sockets, addresses))
+    Ok((sockets, bound))
 }
 
 /// With SO_REUSEPORT two engines of one user could share a port without noticing; a socket without it
@@ -225,30 +415,6 @@ fn refuse_if_taken(address: SocketAddr) -> Result<(), StartError> {
     match Listener::bind(address, &options) {
         Ok(_released_at_once) => Ok(()),
         Err(source) => Err(StartError::Listen { address, source }),
-    }
-}
-
-#[allow(clippy::too_many_arguments, reason = "a plain record is put together here")]
-fn plan(
-    number: usize,
-    workers: usize,
-    cpu: Option<usize>,
-    sockets: Vec<Listener>,
-    listeners: &Arc<Vec<crate::config::ListenerConfig>>,
-    capacity: super::descriptors::Capacity,
-    performer: &Arc<dyn Performer>,
-    recorder: Recorder,
-) -> WorkerPlan {
-    WorkerPlan {
-        number,
-        workers,
-        cpu,
-        sockets,
-        listeners: Arc::clone(listeners),
-        max_connections: capacity.connections,
-        slots: capacity.slots,
-        performer: Arc::clone(performer),
-        recorder,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counters of one worker: written by it alone, read by whoever asks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use countersign_proto::Reason;
 use serde_json::{Value, json};
@@ -12,19 +13,48 @@ pub struct Counters {
     released: AtomicU64,
     established: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
+    ended_cleanly: AtomicU64,
+    ended: [AtomicU64; Reason::ALL.len()],
+    limits_reached: [AtomicU64; LIMITS.len()],
     log_lines_dropped: AtomicU64,
     client_bytes_received: AtomicU64,
     client_bytes_sent: AtomicU64,
+    handshake_seconds: Histogram,
+    generation: AtomicU64,
     connections_open: AtomicU64,
+    handshakes: AtomicU64,
     stacks_suspended: AtomicU64,
     drains: AtomicU64,
     slots_free: AtomicU64,
     operations_in_flight: AtomicU64,
 }
 
+/// A limit that holds back new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Limit {
+    /// Connections of a worker.
+    Connections,
+    /// Handshakes under way on a worker.
+    Handshakes,
+    /// Connections of a listener.
+    ListenerConnections,
+}
+
+/// Every [`Limit`] with its name in metrics, in the order of their numbers.
+pub const LIMITS: [(Limit, &str); 3] = [
+    (Limit::Connections, "max_connections"),
+    (Limit::Handshakes, "max_handshakes"),
+    (Limit::ListenerConnections, "listener_max_connections"),
+];
+
 /// What a worker has now.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gauges {
+    /// The configuration that it serves.
+    pub generation: u64,
+    /// Handshakes under way.
+    pub handshakes: usize,
     /// Connections whose sockets are not released yet.
     pub connections_open: usize,
     /// Handshakes that wait for an operation.
@@ -44,10 +74,16 @@ impl Counters {
             released: AtomicU64::default(),
             established: AtomicU64::default(),
             refused: [const { AtomicU64::new(0) }; Reason::ALL.len()],
+            ended_cleanly: AtomicU64::default(),
+            ended: [const { AtomicU64::new(0) }; Reason::ALL.len()],
+            limits_reached: [const { AtomicU64::new(0) }; LIMITS.len()],
             log_lines_dropped: AtomicU64::default(),
             client_bytes_received: AtomicU64::default(),
             client_bytes_sent: AtomicU64::default(),
+            handshake_seconds: Histogram::default(),
+            generation: AtomicU64::default(),
             connections_open: AtomicU64::default(),
+            handshakes: AtomicU64::default(),
             stacks_suspended: AtomicU64::default(),
             drains: AtomicU64::default(),
             slots_free: AtomicU64::default(),
@@ -63,12 +99,25 @@ impl Counters {
         add(&self.released, 1);
     }
 
-    pub(super) fn established(&self) {
+    pub(super) fn established(&self, handshake: Duration) {
         add(&self.established, 1);
+        self.handshake_seconds.record(handshake);
     }
 
     pub(super) fn refused(&self, reason: Reason) {
         add(&self.refused[reason as usize], 1);
+    }
+
+    /// A connection whose client was let in is over.
+    pub(super) fn ended(&self, reason: Option<Reason>) {
+        match reason {
+            None => add(&self.ended_cleanly, 1),
+            Some(reason) => add(&self.ended[reason as usize], 1),
+        }
+    }
+
+    pub(super) fn limit_reached(&self, limit: Limit) {
+        add(&self.limits_reached[limit as usize], 1);
     }
 
     pub(super) fn log_line_dropped(&self) {
@@ -82,11 +131,51 @@ impl Counters {
 
     pub(super) fn set(&self, gauges: &Gauges) {
         let store = |gauge: &AtomicU64, value: usize| gauge.store(value as u64, Ordering::Relaxed);
+        self.generation.store(gauges.generation, Ordering::Relaxed);
         store(&self.connections_open, gauges.connections_open);
+        store(&self.handshakes, gauges.handshakes);
         store(&self.stacks_suspended, gauges.stacks_suspended);
         store(&self.drains, gauges.drains);
         store(&self.slots_free, gauges.slots_free);
         store(&self.operations_in_flight, gauges.operations_in_flight);
+    }
+}
+
+/// Upper bounds of the handshake histogram's buckets, in microseconds; one more bucket has no bound.
+pub const HANDSHAKE_BUCKETS_US: [u64; 14] = [
+    500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000,
+    2_000_000, 5_000_000, 10_000_000,
+];
+
+/// How long something took, one writer.
+#[derive(Default)]
+struct Histogram {
+    buckets: [AtomicU64; HANDSHAKE_BUCKETS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+/// How long something took, of all workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// Counts by bucket, not cumulated; the last one is without a bound.
+    pub buckets: [u64; HANDSHAKE_BUCKETS_US.len() + 1],
+    /// The sum, in microseconds.
+    pub sum_us: u64,
+}
+
+impl Histogram {
+    fn record(&self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = HANDSHAKE_BUCKETS_US.partition_point(|bound| *bound < micros);
+        add(&self.buckets[bucket], 1);
+        add(&self.sum_us, micros);
+    }
+
+    fn add_to(&self, distribution: &mut Distribution) {
+        for (sum, bucket) in distribution.buckets.iter_mut().zip(&self.buckets) {
+            *sum += bucket.load(Ordering::Relaxed);
+        }
+        distribution.sum_us += self.sum_us.load(Ordering::Relaxed);
     }
 }
 
@@ -106,14 +195,26 @@ pub struct Totals {
     pub established: u64,
     /// Refusals by reason.
     pub refused: Vec<(Reason, u64)>,
+    /// Connections of clients that were let in, over, both sides having ended them.
+    pub ended_cleanly: u64,
+    /// Connections of clients that were let in, over, by reason.
+    pub ended: Vec<(Reason, u64)>,
+    /// How often each of [`LIMITS`] began to hold back connections.
+    pub limits_reached: [u64; LIMITS.len()],
     /// Log lines that did not fit into the queue.
     pub log_lines_dropped: u64,
     /// Wire bytes from clients, of connections that are over.
     pub client_bytes_received: u64,
     /// Wire bytes to clients, of connections that are over.
     pub client_bytes_sent: u64,
+    /// How long finished handshakes took.
+    pub handshake_seconds: Distribution,
+    /// The oldest configuration that a worker still serves.
+    pub generation: u64,
     /// Connections now.
     pub connections_open: u64,
+    /// Handshakes under way now.
+    pub handshakes: u64,
     /// Handshakes suspended now.
     pub stacks_suspended: u64,
     /// Refused clients drained now.
@@ -128,14 +229,29 @@ impl Totals {
     pub(super) fn of<'a>(counters: impl Iterator<Item = &'a Counters>) -> Self {
         let mut totals = Self::default();
         let mut refused = [0_u64; Reason::ALL.len()];
+        let mut ended = [0_u64; Reason::ALL.len()];
         for counters in counters {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             totals.accepted += read(&counters.accepted);
             totals.released += read(&counters.released);
             totals.established += read(&counters.established);
+            totals.ended_cleanly += read(&counters.ended_cleanly);
+            for (sum, counter) in ended.iter_mut().zip(&counters.ended) {
+                *sum += read(counter);
+            }
+            for (sum, counter) in totals.limits_reached.iter_mut().zip(&counters.limits_reached) {
+                *sum += read(counter);
+            }
             totals.log_lines_dropped += read(&counters.log_lines_dropped);
             totals.client_bytes_received += read(&counters.client_bytes_received);
             totals.client_bytes_sent += read(&counters.client_bytes_sent);
+            counters.handshake_seconds.add_to(&mut totals.handshake_seconds);
+            let generation = read(&counters.generation);
+            totals.generation = match totals.generation {
+                0 => generation,
+                oldest => oldest.min(generation),
+            };
+            totals.handshakes += read(&counters.handshakes);
             totals.connections_open += read(&counters.connections_open);
             totals.stacks_suspended += read(&counters.stacks_suspended);
             totals.drains += read(&counters.drains);
@@ -145,28 +261,27 @@ impl Totals {
                 *sum += read(counter);
             }
         }
-        totals.refused = Reason::ALL
-            .iter()
-            .map(|reason| (*reason, refused[*reason as usize]))
-            .filter(|(_, count)| *count > 0)
-            .collect();
+        totals.refused = by_reason(&refused);
+        totals.ended = by_reason(&ended);
         totals
     }
 
     /// As fields of a log line.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let refused: serde_json::Map<_, _> = self
-            .refused
-            .iter()
-            .map(|(reason, count)| (reason.label().to_owned(), json!(count)))
-            .collect();
+        let labelled = |counts: &[(Reason, u64)]| -> serde_json::Map<String, Value> {
+            counts.iter().map(|(reason, count)| (reason.label().to_owned(), json!(count))).collect()
+        };
         json!({
             "accepted": self.accepted,
             "released": self.released,
             "established": self.established,
-            "refused": refused,
+            "refused": labelled(&self.refused),
+            "ended_cleanly": self.ended_cleanly,
+            "ended": labelled(&self.ended),
+            "generation": self.generation,
             "connections_open": self.connections_open,
+            "handshakes": self.handshakes,
             "stacks_suspended": self.stacks_suspended,
             "drains": self.drains,
             "slots_free": self.slots_free,
@@ -176,4 +291,10 @@ impl Totals {
             "log_lines_dropped": self.log_lines_dropped,
         })
     }
+}
+
+/// The reasons that happened at all.
+fn by_reason(counts: &[u64; Reason::ALL.len()]) -> Vec<(Reason, u64)> {
+    let counted = Reason::ALL.iter().map(|reason| (*reason, counts[*reason as usize]));
+    counted.filter(|(_, count)| *count > 0).collect()
 }

@@ -29,6 +29,22 @@ pub(super) fn notice(notice: &Notice) -> Value {
                 "message": "no room for more connections; new ones wait in the kernel's queue until others end",
             }),
         ),
+        Notice::HandshakesFull { worker, under_way } => event(
+            "handshakes_full",
+            json!({
+                "worker": worker,
+                "handshakes": under_way,
+                "message": "too many handshakes are under way; new connections wait in the kernel's queue",
+            }),
+        ),
+        Notice::ListenerFull { worker, open } => event(
+            "listener_full",
+            json!({
+                "worker": worker,
+                "connections_open": open,
+                "message": "a listener has as many connections as it may have; new ones wait in the kernel's queue",
+            }),
+        ),
         Notice::AcceptFailed { worker, error } => event(
             "accept_failed",
             json!({ "worker": worker, "error": error, "message": "accepting pauses for a moment and is tried again" }),
@@ -50,9 +66,10 @@ pub(super) fn connection(report: &Report) -> Value {
     event(
         "connection",
         json!({
-            "listener": report.listener,
+            "listener": &*report.listener,
             "client": report.client.to_string(),
             "server_name": report.server_name.as_deref().map(printable),
+            "alpn": report.alpn.as_deref().map(printable),
             "result": if report.allowed { "allowed" } else { "refused" },
             "reason": report.reason.map(|reason| reason.label()),
             "detail": report.detail.as_deref().map(printable),

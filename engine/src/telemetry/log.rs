@@ -1,10 +1,10 @@
 //! The log: one JSON object a line on standard error, written by a thread of its own.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_proto::Report;
 use crossbeam::queue::ArrayQueue;
@@ -16,6 +16,12 @@ use super::recorder::{QUEUE_ENTRIES, Recorder};
 
 /// How often the queues are looked at: workers do not wake the writer, which would cost them a lock.
 const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Lines of the control plane that wait.
+const CONTROL_LINES: usize = 1_024;
+
+/// How long a stop waits for a log that nobody reads.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a worker puts into its queue.
 #[derive(Debug)]
@@ -32,6 +38,20 @@ pub enum Notice {
         /// The worker.
         worker: usize,
         /// Its connections.
+        open: usize,
+    },
+    /// As many handshakes are under way as may be.
+    HandshakesFull {
+        /// The worker.
+        worker: usize,
+        /// Its handshakes.
+        under_way: usize,
+    },
+    /// A listener has as many connections as it may have.
+    ListenerFull {
+        /// The worker.
+        worker: usize,
+        /// The worker's connections, of all listeners.
         open: usize,
     },
     /// Accepting failed; it is tried again after a pause.
@@ -65,12 +85,14 @@ pub struct Log {
 
 struct Shared {
     workers: Vec<(Arc<Counters>, Arc<ArrayQueue<Entry>>)>,
-    output: Mutex<Box<dyn Write + Send>>,
+    /// Lines of the control plane.
+    control: ArrayQueue<Value>,
+    control_lines_dropped: AtomicU64,
     stopping: AtomicBool,
 }
 
 impl Log {
-    /// A log for so many workers, and the recorder of each.
+    /// A log for so many workers and listeners of these names, and the recorder of each.
     ///
     /// # Errors
     /// If the writer's thread cannot be started.
@@ -90,35 +112,70 @@ impl Log {
             .collect();
         let shared = Arc::new(Shared {
             workers,
-            output: Mutex::new(output),
+            control: ArrayQueue::new(CONTROL_LINES),
+            control_lines_dropped: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
         let writer = std::thread::Builder::new().name("log".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || shared.write_until_stopped()
+            move || shared.write_until_stopped(output)
         })?;
         Ok((Self { shared, writer: Some(writer) }, recorders))
     }
 
-    /// Writes one line now.
+    /// Puts one line into the queue; it never blocks, whoever reads the log.
     pub fn write(&self, event: &str, fields: Value) {
-        self.shared.write_line(&line::event(event, fields));
+        if self.shared.control.push(line::event(event, fields)).is_err() {
+            self.shared.control_lines_dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The counters of all workers.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals::of(self.shared.workers.iter().map(|(counters, _)| &**counters))
+        self.reader().totals()
     }
 
-    /// Writes what is queued and ends the writer.
+    /// A view of the counters for another thread.
+    #[must_use]
+    pub fn reader(&self) -> LogReader {
+        LogReader { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Writes what is queued and ends the writer. If nobody reads the log, what is queued is given up
+    /// after a while: a stop must not hang on it.
     pub fn flush(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        if let Some(writer) = self.writer.take() {
-            writer.thread().unpark();
+        let Some(writer) = self.writer.take() else { return };
+        writer.thread().unpark();
+        let deadline = Instant::now() + FLUSH_PATIENCE;
+        while !writer.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if writer.is_finished() {
             // A writer that panicked has nothing more to write.
             let _ = writer.join();
         }
+    }
+}
+
+/// Reads the counters of all workers.
+pub struct LogReader {
+    shared: Arc<Shared>,
+}
+
+impl LogReader {
+    /// The counters of all workers.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.shared.totals()
+    }
+
+    /// Lines that wait to be written.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        let workers: usize = self.shared.workers.iter().map(|(_, queue)| queue.len()).sum();
+        workers + self.shared.control.len()
     }
 }
 
@@ -129,11 +186,17 @@ impl Drop for Log {
 }
 
 impl Shared {
-    fn write_until_stopped(&self) {
+    fn totals(&self) -> Totals {
+        let mut totals = Totals::of(self.workers.iter().map(|(counters, _)| &**counters));
+        totals.log_lines_dropped += self.control_lines_dropped.load(Ordering::Relaxed);
+        totals
+    }
+
+    fn write_until_stopped(&self, mut output: Box<dyn Write + Send>) {
         loop {
             // Asked before the queues are emptied, so that what was queued until then is written.
             let stopping = self.stopping.load(Ordering::Acquire);
-            self.write_queued();
+            self.write_queued(&mut *output);
             if stopping {
                 return;
             }
@@ -141,23 +204,27 @@ impl Shared {
         }
     }
 
-    fn write_queued(&self) {
+    fn write_queued(&self, output: &mut dyn Write) {
         for (_, queue) in &self.workers {
             while let Some(entry) = queue.pop() {
-                self.write_line(&match entry {
+                let line = match entry {
                     Entry::Connection(report) => line::connection(&report),
                     Entry::Notice(notice) => line::notice(&notice),
-                });
+                };
+                write_line(output, &line);
             }
         }
+        // After the connections: what is said last of all, that the engine has stopped, stands last.
+        while let Some(line) = self.control.pop() {
+            write_line(output, &line);
+        }
     }
+}
 
-    fn write_line(&self, line: &Value) {
-        let mut text = line.to_string();
-        text.push('\n');
-        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody is left to be told that the log cannot be written.
-        let _ = output.write_all(text.as_bytes());
-        let _ = output.flush();
-    }
+fn write_line(output: &mut dyn Write, line: &Value) {
+    let mut text = line.to_string();
+    text.push('\n');
+    // Nobody is left to be told that the log cannot be written.
+    let _ = output.write_all(text.as_bytes());
+    let _ = output.flush();
 }

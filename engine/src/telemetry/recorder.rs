@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign_proto::Event;
 use crossbeam::queue::ArrayQueue;
 
-use super::counters::{Counters, Gauges};
+use super::counters::{Counters, Gauges, Limit};
 use super::log::{Entry, Notice};
 
 /// Entries that a worker may be ahead of the log's writer.
@@ -31,14 +31,22 @@ impl Recorder {
     /// Something happened to a connection.
     pub fn event(&self, event: Event) {
         match event {
-            Event::Established { .. } => self.counters.established(),
+            Event::Established { handshake } => self.counters.established(handshake),
             Event::Refused(reason) => self.counters.refused(reason),
             Event::Ended(report) => {
                 let traffic = report.client_traffic;
                 self.counters.client_bytes(traffic.received, traffic.sent);
+                if report.allowed {
+                    self.counters.ended(report.reason);
+                }
                 self.push(Entry::Connection(report));
             }
         }
+    }
+
+    /// A limit began to hold back connections.
+    pub fn limit_reached(&self, limit: Limit) {
+        self.counters.limit_reached(limit);
     }
 
     /// Something the operator should know.

@@ -1,11 +1,14 @@
 //! What reaches a worker from other threads.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use countersign_proto::{OperationId, Outcome};
 use countersign_ring::Waker;
 use crossbeam::queue::SegQueue;
+
+use super::listening::{Bound, Served};
 
 /// One thing said to a worker.
 #[derive(Debug)]
@@ -15,8 +18,21 @@ pub enum Message {
         /// When to cut off.
         deadline: Instant,
     },
+    /// Serve another configuration from now on.
+    Publish(Box<Publication>),
     /// The outcome of work that left a handshake step.
     Performed(Address, Box<Outcome>),
+}
+
+/// A configuration for one worker: nothing in it is shared with another.
+#[derive(Debug)]
+pub struct Publication {
+    /// Grows by one with every publish.
+    pub generation: u64,
+    /// What each address serves; a socket whose address is not among them is given up.
+    pub served: Vec<(SocketAddr, Served)>,
+    /// Sockets that the worker does not have yet.
+    pub added: Vec<Bound>,
 }
 
 /// Which operation of which connection an outcome belongs to.

@@ -5,27 +5,26 @@ use std::time::Duration;
 
 use countersign_proto::{
     CloseManner, Completion, ConnectError, Connection, Desk, Event, Moment, Now, Op, Outcome,
-    Reason, SendBuffer, Side, Snapshot, UpstreamAddress, WorkFailure,
+    Reason, SendBuffer, Side, UpstreamAddress, WorkFailure,
 };
-use countersign_ring::{
-    Close, ConnectAddress, ConnectRefused, Event as RingEvent, Listener, Ring, Socket,
-};
+use countersign_ring::{Close, ConnectAddress, ConnectRefused, Event as RingEvent, Ring, Socket};
 
 use super::clock::Clock;
-use super::inbox::{Address, Inbox, InboxSender, Message};
+use super::inbox::{Address, Inbox, InboxSender, Message, Publication};
+use super::listening::{HeldBack, Listening, Room};
 use super::table::{Key, Table};
 use super::timers::Timers;
 use super::{WorkerEnd, WorkerPlan};
 use crate::signing::{Job, Performer};
-use crate::telemetry::{Gauges, Notice, Recorder};
-
-/// Accepts armed ahead for each listener: what one turn of the loop can take in at once.
-const ACCEPTS_AHEAD: usize = 64;
+use crate::telemetry::{Gauges, LIMITS, Limit, Notice, Recorder};
 
 /// After the process or the host has run out of something, accepts wait so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A table that fills up again and again is told of no more often than this.
+/// After a deadline without a connection: the time that cancelled accepts have to end.
+const CUT_OFF_AGAIN: Duration = Duration::from_secs(1);
+
+/// A limit that is reached again and again is told of no more often than this.
 const NOTICE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Operations whose end interests nobody carry this; no connection has it, since generations start at 1.
@@ -36,31 +35,28 @@ pub(super) struct Shard {
     clock: Clock,
     now: Now,
     number: usize,
-    sockets: Vec<Listener>,
-    armed: Vec<usize>,
-    snapshot: Snapshot,
+    generation: u64,
+    listening: Listening,
     desk: Desk,
     table: Table,
     max_connections: usize,
+    handshakes: usize,
+    max_handshakes: usize,
     timers: Timers,
     inbox: Inbox,
     performer: Arc<dyn Performer>,
     recorder: Recorder,
     accepts_paused_until: Option<Moment>,
-    table_was_full: bool,
-    full_noticed_at: Option<Moment>,
+    held_back: HeldBack,
+    noticed_at: [Option<Moment>; LIMITS.len()],
     life: Life,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
     Serving,
-    /// Told to stop: takes in what the kernel has queued already, until a turn brings nothing.
-    Emptying {
-        deadline: Moment,
-        accepted: bool,
-    },
-    /// No more accepts are armed anew; waits for those that are cancelled, and for connections.
+    /// Told to stop: what the kernel has queued is taken in, then the sockets are closed; waits for
+    /// connections to end.
     Draining {
         deadline: Moment,
     },
@@ -69,26 +65,31 @@ enum Life {
 }
 
 impl Shard {
-    pub(super) fn new(plan: WorkerPlan, snapshot: Snapshot, desk: Desk, ring: Ring) -> Self {
+    pub(super) fn new(plan: WorkerPlan, desk: Desk, ring: Ring) -> Self {
         let clock = Clock::new();
+        let mut listening = Listening::default();
+        for bound in plan.sockets {
+            listening.add(bound);
+        }
         Self {
             now: clock.now(),
             clock,
             number: plan.number,
-            armed: vec![0; plan.sockets.len()],
-            sockets: plan.sockets,
-            snapshot,
+            generation: 1,
+            listening,
             desk,
             table: Table::default(),
             max_connections: plan.max_connections,
+            handshakes: 0,
+            max_handshakes: plan.max_handshakes,
             timers: Timers::default(),
             inbox: Inbox::new(ring.waker()),
             ring,
             performer: plan.performer,
             recorder: plan.recorder,
             accepts_paused_until: None,
-            table_was_full: false,
-            full_noticed_at: None,
+            held_back: HeldBack::default(),
+            noticed_at: [None; LIMITS.len()],
             life: Life::Serving,
         }
     }
@@ -105,6 +106,7 @@ impl Shard {
         while let Some(message) = self.inbox.take() {
             match message {
                 Message::Stop { deadline } => self.stop(self.clock.moment(deadline)),
+                Message::Publish(publication) => self.publish(*publication),
                 Message::Performed(Address { connection, operation }, outcome) => {
                     let completion = Completion::Performed(operation, outcome);
                     self.complete(Key::from_tag(connection), completion);
@@ -125,23 +127,19 @@ impl Shard {
             self.drive(key);
         }
         match self.life {
-            Life::Draining { deadline } | Life::Emptying { deadline, .. }
-                if deadline <= now.moment =>
-            {
-                self.cut_off();
-            }
+            Life::Draining { deadline } if deadline <= now.moment => self.cut_off(),
             _ => {}
         }
     }
 
     pub(super) fn time_to_next_timer(&self) -> Option<Duration> {
         let deadline = match self.life {
-            Life::Draining { deadline } | Life::Emptying { deadline, .. } => Some(deadline),
+            Life::Draining { deadline } => Some(deadline),
             Life::Serving | Life::CuttingOff => None,
         };
         // A turn without an accept says that the kernel's queue is empty; it must come soon.
-        let emptying = matches!(self.life, Life::Emptying { .. }).then_some(self.now.moment);
-        [self.timers.next(), deadline, emptying, self.accepts_paused_until]
+        let retiring = self.listening.is_deciding().then_some(self.now.moment);
+        [self.timers.next(), deadline, retiring, self.accepts_paused_until]
             .into_iter()
             .flatten()
             .min()
@@ -150,60 +148,59 @@ impl Shard {
 
     /// Keeps accepts armed, never more than there is room for.
     pub(super) fn arm_accepts(&mut self) {
-        match &mut self.life {
-            Life::Serving => {}
-            Life::Emptying { accepted: accepted @ true, .. } => *accepted = false,
-            Life::Emptying { deadline, .. } => {
-                self.life = Life::Draining { deadline: *deadline };
-                self.ring.cancel_accepts();
-                return;
-            }
-            Life::Draining { .. } | Life::CuttingOff => return,
-        }
         if self.accepts_paused_until.is_some_and(|until| until > self.now.moment) {
             return;
         }
         self.accepts_paused_until = None;
-        // Round-robin, so that no listener takes all the room that is left.
-        'arming: loop {
-            let mut progress = false;
-            for (index, socket) in self.sockets.iter().enumerate() {
-                if self.armed[index] >= ACCEPTS_AHEAD {
-                    continue;
-                }
-                let taken = self.table.len() + self.armed.iter().sum::<usize>();
-                if taken >= self.max_connections || self.ring.accept(socket, index as u64).is_err()
-                {
-                    break 'arming;
-                }
-                self.armed[index] += 1;
-                progress = true;
-            }
-            if !progress {
-                break;
-            }
-        }
-        self.notice_full_table();
+        let room = Room {
+            connections: self.max_connections.saturating_sub(self.table.len()),
+            handshakes: self.max_handshakes.saturating_sub(self.handshakes),
+        };
+        let held_back = self.listening.arm(&mut self.ring, room);
+        self.notice_held_back(held_back);
     }
 
-    fn notice_full_table(&mut self) {
-        let full = self.armed.contains(&0);
-        let quiet = self.full_noticed_at.is_none_or(|at| self.now.moment - at >= NOTICE_PAUSE);
-        if full && !self.table_was_full && quiet {
-            self.full_noticed_at = Some(self.now.moment);
-            let open = self.table.len();
-            self.recorder.notice(Notice::ConnectionTableFull { worker: self.number, open });
+    /// Counts each time that there is no room any more, and says so once a second at most.
+    fn notice_held_back(&mut self, held_back: HeldBack) {
+        let before = std::mem::replace(&mut self.held_back, held_back);
+        let (worker, open) = (self.number, self.table.len());
+        let limits = [
+            (
+                Limit::Connections,
+                held_back.by_table && !before.by_table,
+                Notice::ConnectionTableFull { worker, open },
+            ),
+            (
+                Limit::Handshakes,
+                held_back.by_handshakes && !before.by_handshakes,
+                Notice::HandshakesFull { worker, under_way: self.handshakes },
+            ),
+            (
+                Limit::ListenerConnections,
+                held_back.by_listener && !before.by_listener,
+                Notice::ListenerFull { worker, open },
+            ),
+        ];
+        for (limit, reached, notice) in limits {
+            if !reached {
+                continue;
+            }
+            self.recorder.limit_reached(limit);
+            let noticed_at = &mut self.noticed_at[limit as usize];
+            if noticed_at.is_none_or(|at| self.now.moment - at >= NOTICE_PAUSE) {
+                *noticed_at = Some(self.now.moment);
+                self.recorder.notice(notice);
+            }
         }
-        self.table_was_full = full;
     }
 
     /// Is everything over?
     pub(super) fn end(&self) -> Option<WorkerEnd> {
-        if self.table.len() > 0 || self.ring.accepts_armed() > 0 {
+        if self.table.len() > 0 || !self.listening.is_empty() {
             return None;
         }
         match self.life {
-            Life::Serving | Life::Emptying { .. } => None,
+            Life::Serving => None,
             Life::Draining { .. } => Some(WorkerEnd::Clean),
             Life::CuttingOff => Some(WorkerEnd::TimedOut),
         }
@@ -211,7 +208,9 @@ impl Shard {
 
     pub(super) fn publish_gauges(&self) {
         self.recorder.gauges(&Gauges {
+            generation: self.generation,
             connections_open: self.table.len(),
+            handshakes: self.handshakes,
             stacks_suspended: self.desk.signing_suspensions() + self.desk.lookup_suspensions(),
             drains: self.desk.drains(),
             slots_free: self.ring.slots_free() as usize,
@@ -221,9 +220,9 @@ impl Shard {
 
     pub(super) fn dispatch(&mut self, event: RingEvent) {
         match event {
-            RingEvent::Accepted { tag, socket, peer } => self.accepted(tag as usize, socket, peer),
-            RingEvent::AcceptFailed { tag, error } => self.accept_failed(tag as usize, &error),
-            RingEvent::AcceptCancelled { tag } => self.armed[tag as usize] -= 1,
+            RingEvent::Accepted { tag, socket, peer } => self.accepted(tag, socket, peer),
+            RingEvent::AcceptFailed { tag, error } => self.accept_failed(tag, &error),
+            RingEvent::AcceptCancelled { tag } => self.listening.not_accepted(tag),
             RingEvent::Received { tag, socket, received } => {
                 let key = Key::from_tag(tag);
                 let now = self.now;
@@ -256,25 +255,26 @@ impl Shard {
         }
     }
 
-    fn accepted(&mut self, listener: usize, socket: Socket, peer: std::net::SocketAddr) {
-        self.armed[listener] -= 1;
-        if let Life::Emptying { accepted, .. } = &mut self.life {
-            *accepted = true;
-        }
+    fn accepted(&mut self, tag: u64, socket: Socket, peer: std::net::SocketAddr) {
+        // An accept keeps its listening socket until it has ended.
+        let Some(listener) = self.listening.accepted(tag) else {
+            self.ring.close(socket, Close::Reset, NOBODY);
+            return;
+        };
         self.recorder.accepted();
-        let config = self.snapshot.listeners[listener].clone();
-        let mut connection = Connection::new(config, self.desk.clone(), peer, self.now);
+        self.handshakes += 1;
+        let mut connection = Connection::new(listener, self.desk.clone(), peer, self.now);
         match self.life {
             Life::Serving => {}
             Life::CuttingOff => connection.handle_abort(self.now, Reason::Stopped),
-            Life::Emptying { .. } | Life::Draining { .. } => connection.handle_stop(self.now),
+            Life::Draining { .. } => connection.handle_stop(self.now),
         }
-        let key = self.table.insert(connection, socket);
+        let key = self.table.insert(connection, socket, tag);
         self.drive(key);
     }
 
-    fn accept_failed(&mut self, listener: usize, error: &std::io::Error) {
-        self.armed[listener] -= 1;
+    fn accept_failed(&mut self, tag: u64, error: &std::io::Error) {
+        self.listening.not_accepted(tag);
         // The client is gone already: nothing to worry about, and nothing to wait for.
         if error.kind() == std::io::ErrorKind::ConnectionAborted {
             return;
@@ -408,10 +408,13 @@ impl Shard {
         let Some(entry) = self.table.get(key) else { return };
         let mut over = false;
         while let Some(event) = entry.connection.poll_event() {
+            // Established, refused or over: its handshake is no longer under way.
+            self.handshakes -= usize::from(std::mem::take(&mut entry.handshaking));
             over |= matches!(event, Event::Ended(_));
             self.recorder.event(event);
         }
         if over && let Some(entry) = self.table.remove(key) {
+            self.listening.released(entry.through);
             // Dialled, and given up before the upstream had answered.
             if let Some(upstream) = entry.upstream {
                 self.ring.close(upstream, Close::Reset, NOBODY);
@@ -430,28 +433,44 @@ impl Shard {
         }
     }
 
+    fn publish(&mut self, publication: Publication) {
+        if self.life != Life::Serving {
+            return;
+        }
+        self.generation = publication.generation;
+        let mut served = publication.served;
+        self.listening.publish(|address| {
+            let index = served.iter().position(|(known, _)| *known == address)?;
+            Some(served.swap_remove(index).1)
+        });
+        for bound in publication.added {
+            self.listening.add(bound);
+        }
+    }
+
     fn stop(&mut self, deadline: Moment) {
         match &mut self.life {
             Life::Serving => {
-                self.life = Life::Emptying { deadline, accepted: true };
+                self.life = Life::Draining { deadline };
+                self.listening.retire_all();
                 self.for_each(|connection, now| connection.handle_stop(now));
             }
             // Told again: the deadline may only come nearer.
-            Life::Emptying { deadline: known, .. } | Life::Draining { deadline: known } => {
-                *known = deadline.min(*known);
-            }
+            Life::Draining { deadline: known } => *known = deadline.min(*known),
             Life::CuttingOff => {}
         }
     }
 
     fn cut_off(&mut self) {
-        self.ring.cancel_accepts();
+        self.listening.cut_off(&mut self.ring);
         let open = self.table.len();
-        self.life =
-            if open == 0 { Life::Draining { deadline: self.now.moment } } else { Life::CuttingOff };
-        if open > 0 {
-            self.recorder.notice(Notice::CutOff { worker: self.number, open });
+        self.life = Life::CuttingOff;
+        if open == 0 {
+            // Only accepts are left; nobody is cut off.
+            self.life = Life::Draining { deadline: self.now.moment + CUT_OFF_AGAIN };
+            return;
         }
+        self.recorder.notice(Notice::CutOff { worker: self.number, open });
         self.for_each(|connection, now| connection.handle_abort(now, Reason::Stopped));
     }
 

@@ -36,6 +36,10 @@ pub(super) struct Entry {
     pub(super) connection: Connection,
     pub(super) client: Option<Socket>,
     pub(super) upstream: Option<Socket>,
+    /// The listening socket it came in through.
+    pub(super) through: u64,
+    /// Its handshake is still under way.
+    pub(super) handshaking: bool,
     /// The time of its one live entry among the timers.
     pub(super) timer: Option<Moment>,
     generation: u32,
@@ -49,13 +53,15 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn insert(&mut self, connection: Connection, client: Socket) -> Key {
+    pub(super) fn insert(&mut self, connection: Connection, client: Socket, through: u64) -> Key {
         self.generations = self.generations.wrapping_add(1);
         let generation = self.generations;
         let index = self.entries.insert(Entry {
             connection,
             client: Some(client),
             upstream: None,
+            through,
+            handshaking: true,
             timer: None,
             generation,
         });

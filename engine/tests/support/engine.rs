@@ -4,11 +4,13 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign::config::{Config, ListenerConfig};
+use countersign::config::{Config, IdentityConfig, ListenerConfig, TlsConfig};
 use countersign::control::{Engine, Stopped};
 use countersign::signing::Lanes;
 use countersign::telemetry::Totals;
-use countersign_proto::{Handoff, Limits, Reason, Rule, UpstreamAddress, Work, WorkKind};
+use countersign_proto::{
+    Announce, ClientAuth, Handoff, Limits, Reason, Rule, UpstreamAddress, Work, WorkKind,
+};
 use serde_json::Value;
 
 use super::client::{Client, Handshake};
@@ -75,7 +77,10 @@ impl TestEngine {
             workers: 1,
             cpus: Vec::new(),
             max_connections: Some(256),
+            max_handshakes: 256,
             drain_timeout: PATIENCE,
+            admin: None,
+            warnings: Vec::new(),
         };
         let log = LogLines::default();
         // As in the program, only the engine holds the lanes.
@@ -202,11 +207,20 @@ fn assert_nothing_left(totals: &Totals) {
 fn listener(limits: Limits) -> ListenerConfig {
     limits.check().expect("limits within their bounds");
     ListenerConfig {
+        name: "test".into(),
         address: ([127, 0, 0, 1], 0).into(),
-        credentials: PKI.server.clone(),
-        client_ca: vec![PKI.root.clone()],
+        identities: vec![IdentityConfig {
+            server_names: Vec::new(),
+            credentials: PKI.server.clone(),
+            client_ca: vec![PKI.root.clone()],
+            client_auth: ClientAuth::Require,
+        }],
+        strict_sni: false,
+        tls: TlsConfig::default(),
         rules: vec![Rule::parse_allow("cn=alice").expect("a rule")],
         upstream: UpstreamAddress::Whoami,
+        announce: Announce::Nothing,
+        max_connections: None,
         limits,
     }
 }

@@ -1,9 +1,12 @@
 //! A worker: its desk, its listeners.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use countersign_proto::{Desk, Identity, Limits, Listener, TlsParameters, UpstreamAddress};
+use countersign_proto::{
+    Announce, ClientAuth, Desk, Identities, Identity, Limits, Listener, TlsParameters,
+    UpstreamAddress,
+};
 
 use crate::pki::{Pki, policy, policy_for_everyone};
 use crate::plan::WorldPlan;
@@ -13,7 +16,7 @@ use crate::sabotage::Sabotage;
 pub(super) struct Worker {
     pub(super) desk: Desk,
     /// To TCP, to a unix socket, to the built-in upstream.
-    pub(super) listeners: [Rc<Listener>; 3],
+    pub(super) listeners: [Arc<Listener>; 3],
 }
 
 pub(super) fn worker(plan: &WorldPlan, sabotage: Sabotage) -> Worker {
@@ -35,10 +38,15 @@ pub(super) fn worker(plan: &WorldPlan, sabotage: Sabotage) -> Worker {
     let listeners = upstreams.map(|upstream| {
         index += 1;
         let domain = pki.trust_domain(limits);
-        let identity = Identity::new(&pki.server, domain, &parameters).expect("an identity");
-        Rc::new(Listener {
-            index: index - 1,
-            identity,
+        let identity =
+            Identity::new(&pki.server, Some(domain), ClientAuth::Require, false, &parameters);
+        let identity = identity.expect("an identity");
+        Arc::new(Listener {
+            name: format!("listener-{index}").into(),
+            address: SocketAddr::from(([192, 0, 2, 1], 8_443)),
+            generation: 1,
+            identities: Identities::new(vec![(Vec::new(), identity)], false),
+            announce: Announce::Nothing,
             policy: rules.clone(),
             upstream,
             limits: limits.clone(),

@@ -3,11 +3,12 @@
 use super::verify::VerifiedClient;
 use crate::policy::{Decision, Policy};
 
-/// A verified client that policy lets in. Comes only out of [`Authorized::decide`]; the upstream is
-/// dialled and the relay built from nothing else.
+/// A client that policy lets in. Comes only out of [`Authorized::decide`] over a [`VerifiedClient`], or,
+/// where no certificate is required, out of [`Authorized::anonymous`]; the upstream is dialled and the
+/// relay built from nothing else.
 #[derive(Debug)]
 pub struct Authorized {
-    client: VerifiedClient,
+    client: Option<VerifiedClient>,
     rule: String,
 }
 
@@ -24,15 +25,21 @@ impl Authorized {
     pub(super) fn decide(policy: &Policy, client: VerifiedClient) -> Result<Self, Denied> {
         let name = |rule: usize| policy.rules()[rule].to_string();
         match policy.decide(client.identity()) {
-            Decision::Allowed { rule } => Ok(Self { rule: name(rule), client }),
+            Decision::Allowed { rule } => Ok(Self { rule: name(rule), client: Some(client) }),
             Decision::Denied { rule } => Err(Denied { rule: rule.map(name), client }),
         }
     }
 
-    /// Who was let in.
+    /// Asks `policy` about a client that presented no certificate.
+    pub(super) fn anonymous(policy: &Policy) -> Option<Self> {
+        let rule = policy.anonymous_rule()?;
+        Some(Self { client: None, rule: policy.rules()[rule].to_string() })
+    }
+
+    /// Who was let in; `None` for an anonymous client.
     #[must_use]
-    pub fn client(&self) -> &VerifiedClient {
-        &self.client
+    pub fn client(&self) -> Option<&VerifiedClient> {
+        self.client.as_ref()
     }
 
     /// The rule that let it in.

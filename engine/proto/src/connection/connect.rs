@@ -6,7 +6,9 @@ use super::core::Core;
 use super::relay::Relay;
 use super::timer::Timer;
 use crate::error::Reason;
+use crate::listener::Announce;
 use crate::op::{ConnectError, Op, UpstreamAddress};
+use crate::proxy_protocol::{self, CertificateState, ProxyTls};
 use crate::record::RecordLayer;
 
 pub(super) struct ExpectUpstream {
@@ -37,6 +39,7 @@ impl ExpectUpstream {
         match result {
             Ok(()) => {
                 core.upstream.opened();
+                announce(core, &self.authorized);
                 Relay::with_socket(core, self.authorized, self.records, &self.unread)
             }
             Err(ConnectError::Full(detail)) => core.give_up(Reason::ConnectionTableFull, detail),
@@ -45,4 +48,28 @@ impl ExpectUpstream {
             }
         }
     }
+}
+
+/// Tells the upstream who is coming, before its first byte, if it wants to hear it.
+fn announce(core: &mut Core, authorized: &Authorized) {
+    if core.listener.announce == Announce::Nothing {
+        return;
+    }
+    let identity = authorized.client().map(|client| client.identity());
+    let common_name = identity.and_then(|identity| match identity.common_names() {
+        [only] => Some(only.as_str()),
+        _ => None,
+    });
+    let certificate = match identity {
+        Some(_) => CertificateState::Verified,
+        None => CertificateState::None,
+    };
+    let tls = core.report.tls.as_ref().map(|facts| ProxyTls {
+        version: facts.version.name(),
+        cipher: facts.suite_name(),
+        common_name,
+        certificate,
+    });
+    let (source, destination) = (core.report.client, core.listener.address);
+    proxy_protocol::header(core.upstream.out(), source, destination, tls.as_ref());
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Phase;
 use super::close::Closing;
@@ -11,15 +11,15 @@ use super::timer::{Timer, Timers};
 use crate::desk::Desk;
 use crate::error::Reason;
 use crate::limits::Limits;
+use crate::listener::Listener;
 use crate::op::{CloseManner, Op, OperationId, Side};
 use crate::report::{Event, Report, Traffic};
-use crate::snapshot::Listener;
 use crate::time::Now;
 use crate::tls::plaintext_alert;
 
 pub(super) struct Core {
     pub(super) now: Now,
-    pub(super) listener: Rc<Listener>,
+    pub(super) listener: Arc<Listener>,
     pub(super) desk: Desk,
     pub(super) client: Stream,
     pub(super) upstream: Stream,
@@ -33,11 +33,12 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(listener: Rc<Listener>, desk: Desk, client: SocketAddr, now: Now) -> Self {
+    pub(super) fn new(listener: Arc<Listener>, desk: Desk, client: SocketAddr, now: Now) -> Self {
         let report = Report {
-            listener: listener.index,
+            listener: Arc::clone(&listener.name),
             client,
             server_name: None,
+            alpn: None,
             tls: None,
             identity: None,
             rule: None,

@@ -1,6 +1,8 @@
 //! From the ClientHello to the client's Finished: rustls runs, step by step, each on a stack of its
 //! own that may be suspended.
 
+use std::sync::Arc;
+
 use countersign_fiber::{Fiber, NoStack, Panicked, Progress};
 use rustls::ServerConnection;
 use rustls::server::Accepted;
@@ -17,7 +19,7 @@ use crate::op::{Op, OperationId};
 use crate::record::RustlsRecords;
 use crate::report::{Event, TlsFacts};
 use crate::seam::{Outcome, Reply, Report, Request, Verdict, WorkFailure};
-use crate::tls::{TlsVersion, VerifiedChain};
+use crate::tls::{ClientAuth, TlsVersion, VerifiedChain};
 
 pub(super) struct ExpectFinished {
     step: Step,
@@ -25,10 +27,19 @@ pub(super) struct ExpectFinished {
     unread: Vec<u8>,
     chain: Option<Box<VerifiedChain>>,
     authorized: Option<Authorized>,
+    /// May the client come without a certificate?
+    anonymous: Anonymous,
     /// Why the step that runs is about to fail, as said by whoever makes it fail.
     problem: Option<(Reason, String)>,
     /// We have sent encrypted records: an alert of our own in plaintext would not be understood.
     encrypted: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Anonymous {
+    Never,
+    Perhaps,
+    Always,
 }
 
 enum Step {
@@ -55,12 +66,28 @@ impl ExpectFinished {
     pub(super) fn begin(core: &mut Core, accepted: Accepted, wire: &[u8], unread: &[u8]) -> Phase {
         let hello = accepted.client_hello();
         core.report.server_name = hello.server_name().map(str::to_owned);
-        let config = core.listener.identity.config_for(&hello, wire);
+        let listener = Arc::clone(&core.listener);
+        let Some(identity) = listener.identities.choose(hello.server_name()) else {
+            return core
+                .refuse_in_plaintext(Reason::UnknownServerName, "no identity answers to it");
+        };
+        let anonymous = match identity.client_auth() {
+            ClientAuth::Require => Anonymous::Never,
+            ClientAuth::Optional => Anonymous::Perhaps,
+            ClientAuth::None => Anonymous::Always,
+        };
+        if anonymous == Anonymous::Always && Authorized::anonymous(&listener.policy).is_none() {
+            let detail =
+                "no client is asked for a certificate, and no rule lets an anonymous one in";
+            return core.refuse_in_plaintext(Reason::DeniedByRule, detail);
+        }
+        let config = identity.config_for(&hello, wire);
         let phase = Box::new(Self {
             step: Step::Running,
             unread: unread.to_vec(),
             chain: None,
             authorized: None,
+            anonymous,
             problem: None,
             encrypted: false,
         });
@@ -232,7 +259,6 @@ impl ExpectFinished {
         core.report.identity = Some(client.identity().clone());
         match Authorized::decide(&core.listener.policy, client) {
             Ok(authorized) => {
-                core.report.rule = Some(authorized.rule().to_owned());
                 self.authorized = Some(authorized);
                 Verdict::Admitted
             }
@@ -279,10 +305,28 @@ impl ExpectFinished {
 
     fn finish(self, core: &mut Core, tls: Box<ServerConnection>) -> Phase {
         core.timers.stop(Timer::Handshake);
-        // rustls does not finish without our verifier's word; were it ever to, nobody gets in.
-        let Some(authorized) = self.authorized else {
-            return core.give_up(Reason::Internal, "a handshake finished without authorization");
+        let presented = tls.peer_certificates().is_some_and(|chain| !chain.is_empty());
+        let authorized = match self.authorized {
+            Some(authorized) => authorized,
+            None if self.anonymous != Anonymous::Never && !presented => {
+                match Authorized::anonymous(&core.listener.policy) {
+                    Some(authorized) => authorized,
+                    // rustls was told to refuse it before.
+                    None => {
+                        return core
+                            .give_up(Reason::DeniedByRule, "no rule lets an anonymous client in");
+                    }
+                }
+            }
+            // rustls does not finish without our verifier's word; were it ever to, nobody gets in.
+            None => {
+                return core
+                    .give_up(Reason::Internal, "a handshake finished without authorization");
+            }
         };
+        core.report.rule = Some(authorized.rule().to_owned());
+        core.report.alpn =
+            tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         core.report.allowed = true;
         core.report.established_at = Some(core.now.moment);
         let handshake = core.now.moment - core.report.accepted_at;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, SecureRandom, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
@@ -32,6 +32,18 @@ impl Clone for Credentials {
     }
 }
 
+/// Whether clients of an identity are asked for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ClientAuth {
+    /// Asked, and refused without one.
+    #[default]
+    Require,
+    /// Asked; without one the policy decides about an anonymous client.
+    Optional,
+    /// Not asked; every client is anonymous.
+    None,
+}
+
 /// What an identity speaks.
 #[derive(Clone)]
 pub struct TlsParameters {
@@ -41,6 +53,8 @@ pub struct TlsParameters {
     pub groups: Groups,
     /// At least one.
     pub versions: Vec<TlsVersion>,
+    /// Application protocols in the server's order (RFC 7301); none are negotiated if there are none.
+    pub alpn: Vec<Vec<u8>>,
     /// The worker's own source of randomness.
     pub random: &'static dyn SecureRandom,
     /// What leaves the running step.
@@ -55,6 +69,7 @@ impl TlsParameters {
             suites: default_suites(),
             groups: default_groups(),
             versions: vec![TlsVersion::Tls13, TlsVersion::Tls12],
+            alpn: Vec::new(),
             random,
             handoff: Handoff::default(),
         }
@@ -73,6 +88,11 @@ pub enum CredentialsError {
     /// The certificate cannot be used.
     #[error("the certificate cannot be used: {0}")]
     Certificate(rustls::Error),
+    /// Clients are asked for a certificate, but there are no CAs that it could lead to.
+    #[error(
+        "clients are asked for a certificate, but there are no CA certificates that it could lead to"
+    )]
+    NoTrustDomain,
     /// Suites, groups and versions do not go together.
     #[error("suites, groups and versions do not go together: {0}")]
     Parameters(rustls::Error),
@@ -81,22 +101,35 @@ pub enum CredentialsError {
 /// A server identity of one worker. Nothing in it is shared with another worker, so that no reference
 /// count is contended.
 pub struct Identity {
+    client_auth: ClientAuth,
     any_group: Arc<ServerConfig>,
     by_group: Vec<(NamedGroup, Arc<ServerConfig>)>,
 }
 
 impl Identity {
-    /// Prepares credentials for clients of `domain`.
+    /// Prepares credentials for clients of `domain`. With [`ClientAuth::Optional`], `anonymous` says
+    /// whether policy may let in a client without a certificate; if not, rustls refuses it while it
+    /// can still be told so.
     ///
     /// # Errors
     /// See [`CredentialsError`].
     pub fn new(
         credentials: &Credentials,
-        domain: Arc<TrustDomain>,
+        domain: Option<Arc<TrustDomain>>,
+        client_auth: ClientAuth,
+        anonymous: bool,
         parameters: &TlsParameters,
     ) -> Result<Self, CredentialsError> {
         let certified = Arc::new(certify(credentials, parameters.handoff)?);
-        let verifier = Arc::new(ClientVerifier::new(domain, parameters.handoff));
+        let verifier: Arc<dyn ClientCertVerifier> = match (client_auth, domain) {
+            (ClientAuth::None, _) => Arc::new(NoClientAuth),
+            (_, None) => return Err(CredentialsError::NoTrustDomain),
+            (asked, Some(domain)) => Arc::new(ClientVerifier::new(
+                domain,
+                asked == ClientAuth::Require || !anonymous,
+                parameters.handoff,
+            )),
+        };
         let provider = provider::provider(
             &parameters.suites,
             &parameters.groups,
@@ -104,13 +137,19 @@ impl Identity {
             parameters.handoff,
         );
         let build = |provider| {
-            configure(provider, &parameters.versions, verifier.clone(), Arc::clone(&certified))
+            configure(provider, parameters, Arc::clone(&verifier), Arc::clone(&certified))
         };
         let mut by_group = Vec::with_capacity(provider.kx_groups.len());
         for group in &provider.kx_groups {
             by_group.push((group.name(), build(provider::with_only(&provider, *group))?));
         }
-        Ok(Self { any_group: build(Arc::new(provider))?, by_group })
+        Ok(Self { client_auth, any_group: build(Arc::new(provider))?, by_group })
+    }
+
+    /// Whether its clients are asked for a certificate.
+    #[must_use]
+    pub fn client_auth(&self) -> ClientAuth {
+        self.client_auth
     }
 
     /// The configuration for a client, whose ClientHello arrived as `wire`: that of the first group, in
@@ -160,11 +199,12 @@ fn certify(credentials: &Credentials, handoff: Handoff) -> Result<CertifiedKey, 
 
 fn configure(
     provider: Arc<CryptoProvider>,
-    versions: &[TlsVersion],
+    parameters: &TlsParameters,
     verifier: Arc<dyn ClientCertVerifier>,
     certified: Arc<CertifiedKey>,
 ) -> Result<Arc<ServerConfig>, CredentialsError> {
-    let versions: Vec<_> = versions
+    let versions: Vec<_> = parameters
+        .versions
         .iter()
         .map(|version| match version {
             TlsVersion::Tls12 => &TLS12,
@@ -183,6 +223,7 @@ fn configure(
     // A client certificate is worth nothing without it (RFC 7627 §1, triple handshake).
     config.require_ems = true;
     config.ignore_client_order = true;
+    config.alpn_protocols.clone_from(&parameters.alpn);
     Ok(Arc::new(config))
 }
 

@@ -174,13 +174,15 @@ impl ChainError {
 }
 
 impl TrustDomain {
-    /// Trusts the CA certificates of a bundle.
+    /// Trusts the CA certificates of a bundle. `tells_names` says whether clients are told whose
+    /// certificates they may present.
     ///
     /// # Errors
     /// See [`TrustDomainError`].
     pub fn new(
         bundle: &[CertificateDer<'static>],
         limits: ChainLimits,
+        tells_names: bool,
     ) -> Result<Self, TrustDomainError> {
         if bundle.is_empty() {
             return Err(TrustDomainError::Empty);
@@ -196,7 +198,9 @@ impl TrustDomain {
             let wrong = |problem| TrustDomainError::Anchor { number: index + 1, problem };
             let anchor = webpki::anchor_from_trusted_cert(der).map_err(|e| wrong(e.to_string()))?;
             let (_, parsed) = X509Certificate::from_der(der).map_err(|e| wrong(e.to_string()))?;
-            domain.names.push(DistinguishedName::in_sequence(&anchor.subject));
+            if tells_names {
+                domain.names.push(DistinguishedName::in_sequence(&anchor.subject));
+            }
             domain.anchors.push(anchor.to_owned());
             domain.validity.push(Validity {
                 not_before: parsed.validity().not_before.timestamp(),
@@ -217,7 +221,7 @@ impl TrustDomain {
         &self.id
     }
 
-    /// The anchors' names, for the CertificateRequest.
+    /// The anchors' names, for the CertificateRequest; none where clients are not told.
     #[must_use]
     pub fn names(&self) -> &[DistinguishedName] {
         &self.names

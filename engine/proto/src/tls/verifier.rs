@@ -50,12 +50,13 @@ pub(crate) fn verify_possession(
 #[derive(Debug)]
 pub(crate) struct ClientVerifier {
     domain: Arc<TrustDomain>,
+    mandatory: bool,
     handoff: Handoff,
 }
 
 impl ClientVerifier {
-    pub(crate) fn new(domain: Arc<TrustDomain>, handoff: Handoff) -> Self {
-        Self { domain, handoff }
+    pub(crate) fn new(domain: Arc<TrustDomain>, mandatory: bool, handoff: Handoff) -> Self {
+        Self { domain, mandatory, handoff }
     }
 
     fn chain(
@@ -121,6 +122,10 @@ impl From<ChainError> for VerificationError {
 }
 
 impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.domain.names()
     }

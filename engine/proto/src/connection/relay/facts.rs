@@ -3,15 +3,31 @@
 use serde_json::{Value, json};
 
 use crate::connection::Authorized;
-use crate::identity::Printable;
+use crate::identity::{ClientIdentity, Printable};
 use crate::report::Report;
 
 /// Who the client is and how it got in.
 pub(super) fn facts(report: &Report, authorized: &Authorized) -> Value {
-    let identity = authorized.client().identity();
     let tls = report.tls.as_ref();
     json!({
-        "client": {
+        "client": authorized.client().map_or_else(
+            || json!({ "address": report.client.to_string() }),
+            |client| identified(report, client.identity()),
+        ),
+        "tls": {
+            "version": tls.map(|tls| tls.version.name()),
+            "cipher_suite": tls.map(|tls| tls.suite_name()),
+            "group": tls.and_then(|tls| tls.group_name()),
+            "server_name": report.server_name,
+            "alpn": report.alpn,
+            "resumed": false,
+        },
+        "rule": authorized.rule(),
+    })
+}
+
+fn identified(report: &Report, identity: &ClientIdentity) -> Value {
+    json!({
             "address": report.client.to_string(),
             "subject": identity.subject(),
             "common_name": identity.common_names().first().map(|name| Printable(name).to_string()),
@@ -24,14 +40,5 @@ pub(super) fn facts(report: &Report, authorized: &Authorized) -> Value {
             "not_after": identity.not_after(),
             "sha256": identity.sha256_hex(),
             "spki_sha256": identity.spki_sha256_hex(),
-        },
-        "tls": {
-            "version": tls.map(|tls| tls.version.name()),
-            "cipher_suite": tls.map(|tls| tls.suite_name()),
-            "group": tls.and_then(|tls| tls.group_name()),
-            "server_name": report.server_name,
-            "resumed": false,
-        },
-        "rule": authorized.rule(),
     })
 }

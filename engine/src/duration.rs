@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Parses `500ms`, `10s`, `2m` or `1h`.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is not a duration; write it like 500ms, 10s, 2m or 1h");
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (digits, unit) = text.split_at(split);

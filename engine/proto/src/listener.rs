@@ -1,0 +1,98 @@
+//! What a worker serves: published whole, never changed. Each worker has listeners of its own, built
+//! for it alone, so that no reference count is contended.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::limits::Limits;
+use crate::op::UpstreamAddress;
+use crate::policy::Policy;
+use crate::tls::Identity;
+
+/// One listener as a worker sees it: identities, a policy, an upstream.
+#[derive(Debug)]
+pub struct Listener {
+    /// Stands for the listener in reports.
+    pub name: Arc<str>,
+    /// Where it listens; what an upstream is told that the client connected to.
+    pub address: SocketAddr,
+    /// The generation of the configuration that it comes from.
+    pub generation: u64,
+    /// Certificates, keys and trust domains by server name.
+    pub identities: Identities,
+    /// Who may come in.
+    pub policy: Policy,
+    /// Where they go.
+    pub upstream: UpstreamAddress,
+    /// Whether the upstream is told of the client by a PROXY protocol header.
+    pub announce: Announce,
+    /// What it may cost.
+    pub limits: Limits,
+}
+
+/// How an upstream is told of the client before its first byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Announce {
+    /// Not at all.
+    #[default]
+    Nothing,
+    /// By a PROXY protocol header, version 2.
+    ProxyV2,
+}
+
+/// The identities of a listener, chosen by the server name that the client asks for (RFC 6066 §3).
+#[derive(Debug)]
+pub struct Identities {
+    exact: HashMap<String, usize>,
+    /// By what stands behind `*.`.
+    wildcard: HashMap<String, usize>,
+    /// The first is the default.
+    all: Vec<Identity>,
+    strict: bool,
+}
+
+impl Identities {
+    /// Identities with the names that each answers to, exact or `*.` and a domain; the first one also
+    /// answers to every other name and to none, unless `strict`.
+    ///
+    /// # Panics
+    /// If there is no identity: the configuration has made sure of one.
+    #[must_use]
+    pub fn new(identities: Vec<(Vec<String>, Identity)>, strict: bool) -> Self {
+        assert!(!identities.is_empty(), "a listener has an identity");
+        let mut this = Self {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            all: Vec::with_capacity(identities.len()),
+            strict,
+        };
+        for (index, (names, identity)) in identities.into_iter().enumerate() {
+            for name in names {
+                let name = name.to_ascii_lowercase();
+                match name.strip_prefix("*.") {
+                    Some(domain) => this.wildcard.entry(domain.to_owned()).or_insert(index),
+                    None => this.exact.entry(name).or_insert(index),
+                };
+            }
+            this.all.push(identity);
+        }
+        this
+    }
+
+    /// The identity for a server name: an exact one before a wildcard, which stands for one label; else
+    /// the default, or `None` if that is not to answer.
+    #[must_use]
+    pub fn choose(&self, server_name: Option<&str>) -> Option<&Identity> {
+        let name = server_name.map(str::to_ascii_lowercase);
+        let index = name.as_deref().and_then(|name| {
+            let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
+            self.exact.get(name).or_else(by_wildcard)
+        });
+        match index {
+            Some(index) => self.all.get(*index),
+            None if self.strict => None,
+            None => self.all.first(),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `countersign check`: is the configuration right?
+
+#![allow(clippy::print_stdout, reason = "the answer is what was asked for")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{refuse, warn};
+use crate::config::{Config, ConfigErrors};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each error stands on one line, FILE:LINE:COLUMN: KEY: what is wrong; what would
+be right. Certificates and keys are read, names of upstreams resolved; nothing
+listens. `countersign run -t --config FILE` does the same.
+Exit status: 0 if the configuration is right, 1 if not.")]
+pub(super) struct CheckArguments {
+    /// Configuration file, TOML.
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Accepted for those who are used to it: check does nothing else.
+    #[arg(short = 't', long, hide = true)]
+    test: bool,
+}
+
+pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
+    let CheckArguments { config, test: _ } = arguments;
+    report(Some(config), Config::load(config))
+}
+
+/// Says what became of the check of a file, or of the options of the command line.
+pub(super) fn report(file: Option<&Path>, result: Result<Config, ConfigErrors>) -> ExitCode {
+    let config = match result {
+        Ok(config) => config,
+        Err(errors) => return refuse(&errors),
+    };
+    warn(&config.warnings);
+    let name =
+        file.map_or_else(|| "the command line".to_owned(), |file| file.display().to_string());
+    let identities = config.listeners.iter().map(|listener| listener.identities.len()).sum();
+    let sizes = [
+        counted(config.listeners.len(), "listener", "listeners"),
+        counted(identities, "identity", "identities"),
+        counted(config.workers, "worker", "workers"),
+    ];
+    println!("{name}: the configuration is right: {}", sizes.join(", "));
+    ExitCode::SUCCESS
+}
+
+fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}

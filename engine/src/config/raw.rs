@@ -1,0 +1,179 @@
+//! What was typed, in a file or on the command line: every value with its place, nothing resolved.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign_proto::Limits;
+
+use super::errors::{At, Spot};
+use super::section::Section;
+
+/// A whole configuration.
+#[derive(Debug, Default)]
+pub(super) struct Raw {
+    pub(super) workers: Option<At<usize>>,
+    pub(super) cpus: Option<At<String>>,
+    pub(super) max_connections: Option<At<usize>>,
+    pub(super) max_handshakes: Option<At<usize>>,
+    pub(super) drain_timeout: Option<At<Duration>>,
+    pub(super) admin: Option<At<String>>,
+    pub(super) listeners: Vec<RawListener>,
+}
+
+/// A listener. On the command line it has several addresses.
+#[derive(Debug, Default)]
+pub(super) struct RawListener {
+    pub(super) spot: Spot,
+    pub(super) name: Option<At<String>>,
+    pub(super) listen: Vec<At<String>>,
+    pub(super) upstream: Option<At<String>>,
+    pub(super) upstream_plaintext: bool,
+    pub(super) proxy_protocol: Option<At<String>>,
+    pub(super) allow: Option<At<Vec<At<String>>>>,
+    pub(super) deny: Option<At<Vec<At<String>>>>,
+    pub(super) strict_sni: bool,
+    pub(super) alpn: Option<At<Vec<At<String>>>>,
+    pub(super) ca_names: Option<At<String>>,
+    pub(super) versions: Option<At<Vec<At<String>>>>,
+    pub(super) suites: Option<At<Vec<At<String>>>>,
+    pub(super) groups: Option<At<Vec<At<String>>>>,
+    pub(super) max_connections: Option<At<usize>>,
+    pub(super) limits: RawLimits,
+    pub(super) identities: Vec<RawIdentity>,
+}
+
+/// Limits, and where those were said that are not the defaults.
+#[derive(Debug, Default)]
+pub(super) struct RawLimits {
+    pub(super) values: Limits,
+    pub(super) spots: BTreeMap<&'static str, Spot>,
+}
+
+/// An identity.
+#[derive(Debug, Default)]
+pub(super) struct RawIdentity {
+    pub(super) spot: Spot,
+    pub(super) server_names: Vec<At<String>>,
+    pub(super) certificate: Option<At<PathBuf>>,
+    pub(super) key: Option<At<PathBuf>>,
+    pub(super) client_ca: Option<At<PathBuf>>,
+    pub(super) client_auth: Option<At<String>>,
+    /// Keys whose value is not known though they were written: nothing follows from their absence.
+    pub(super) spoilt: Vec<&'static str>,
+}
+
+impl Raw {
+    /// Out of a file. Paths in it are relative to `directory`.
+    pub(super) fn read(mut root: Section, directory: &Path) -> Self {
+        Self {
+            workers: root.count("workers"),
+            cpus: root.text("cpus"),
+            max_connections: root.count("max_connections"),
+            max_handshakes: root.count("max_handshakes"),
+            drain_timeout: root.duration("drain_timeout"),
+            admin: root.sections("admin").pop().and_then(|mut admin| admin.text("listen")),
+            listeners: root
+                .sections("listener")
+                .into_iter()
+                .map(|section| RawListener::read(section, directory))
+                .collect(),
+        }
+    }
+}
+
+impl RawListener {
+    fn read(mut section: Section, directory: &Path) -> Self {
+        Self {
+            name: section.text("name"),
+            listen: section.text("listen").into_iter().collect(),
+            upstream: section.text("upstream"),
+            upstream_plaintext: section.switch("upstream_plaintext").is_some_and(|at| at.value),
+            proxy_protocol: section.text("proxy_protocol"),
+            allow: section.texts("allow"),
+            deny: section.texts("deny"),
+            strict_sni: section.switch("strict_sni").is_some_and(|at| at.value),
+            alpn: section.texts("alpn"),
+            ca_names: section.text("ca_names"),
+            versions: section.texts("versions"),
+            suites: section.texts("suites"),
+            groups: section.texts("groups"),
+            max_connections: section.count("max_connections"),
+            limits: section.sections("limits").pop().map(RawLimits::read).unwrap_or_default(),
+            identities: section
+                .sections("identity")
+                .into_iter()
+                .map(|section| RawIdentity::read(section, directory))
+                .collect(),
+            spot: section.spot,
+        }
+    }
+}
+
+impl RawIdentity {
+    fn read(mut section: Section, directory: &Path) -> Self {
+        let path = |at: At<String>| At { value: directory.join(at.value), spot: at.spot };
+        Self {
+            server_names: section.texts("server_names").map(|at| at.value).unwrap_or_default(),
+            certificate: section.text("certificate").map(path),
+            key: section.text("key").map(path),
+            client_ca: section.text("client_ca").map(path),
+            client_auth: section.text("client_auth"),
+            spoilt: section.spoilt,
+            spot: section.spot,
+        }
+    }
+}
+
+impl RawLimits {
+    fn read(mut section: Section) -> Self {
+        let mut values = Limits::default();
+        // Without `..`: a limit that is new there is missed here.
+        let Limits {
+            client_hello_bytes,
+            chain_certificates,
+            chain_bytes,
+            relay_bytes,
+            drain_bytes,
+            drains,
+            signing_suspensions,
+            lookup_suspensions,
+            handshake_timeout,
+            operation_timeout,
+            connect_timeout,
+            idle_timeout,
+            half_closed_timeout,
+            drain_timeout,
+        } = &mut values;
+        let mut spots = BTreeMap::new();
+        for (name, limit) in [
+            ("client_hello_bytes", client_hello_bytes),
+            ("chain_certificates", chain_certificates),
+            ("chain_bytes", chain_bytes),
+            ("relay_bytes", relay_bytes),
+            ("drain_bytes", drain_bytes),
+            ("drains", drains),
+            ("signing_suspensions", signing_suspensions),
+            ("lookup_suspensions", lookup_suspensions),
+        ] {
+            if let Some(At { value, spot }) = section.count(name) {
+                *limit = value;
+                spots.insert(name, spot);
+            }
+        }
+        for (name, limit) in [
+            ("handshake_timeout", handshake_timeout),
+            ("operation_timeout", operation_timeout),
+            ("connect_timeout", connect_timeout),
+            ("idle_timeout", idle_timeout),
+            ("half_closed_timeout", half_closed_timeout),
+            ("drain_timeout", drain_timeout),
+        ] {
+            if let Some(At { value, spot }) = section.duration(name) {
+                *limit = value;
+                spots.insert(name, spot);
+            }
+        }
+        Self { values, spots }
+    }
+}

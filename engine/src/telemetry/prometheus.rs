@@ -1,0 +1,308 @@
+//! Metrics in the Prometheus text format (version 0.0.4). docs/metrics.md describes each.
+
+use std::fmt::{Display, Write};
+
+use countersign_proto::Reason;
+
+use super::counters::{HANDSHAKE_BUCKETS_US, LIMITS, Totals};
+
+/// What is told beside the counters.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// How many workers there are.
+    pub workers: usize,
+    /// The configuration published last.
+    pub generation: u64,
+    /// Reloads that were published.
+    pub reloads: u64,
+    /// Reloads that changed nothing.
+    pub reloads_failed: u64,
+    /// When the configuration was loaded that is served now: seconds since the epoch.
+    pub loaded_at: u64,
+    /// Lines that wait to be written into the log.
+    pub log_queue: usize,
+    /// Client connections of a worker at one time.
+    pub max_connections: usize,
+    /// Handshakes under way on a worker at one time.
+    pub max_handshakes: usize,
+    /// The certificates that are served.
+    pub certificates: Vec<Certificate>,
+    /// Timeouts and sizes by listener: listener, name as in the configuration, seconds or bytes.
+    pub limits: Vec<(String, &'static str, f64)>,
+}
+
+/// A certificate that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The listener's name.
+    pub listener: String,
+    /// The end entity's subject.
+    pub subject: String,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// The earliest notAfter of its chain: seconds since the epoch.
+    pub not_after: i64,
+}
+
+/// The whole page.
+#[must_use]
+pub fn render(totals: &Totals, facts: &Facts) -> String {
+    let mut page = Page::default();
+    page.counter(
+        "countersign_connections_accepted_total",
+        "Connections accepted.",
+        totals.accepted,
+    );
+    page.counter(
+        "countersign_connections_released_total",
+        "Connections over, their sockets released.",
+        totals.released,
+    );
+    page.gauge(
+        "countersign_connections_open",
+        "Connections whose sockets are not released yet.",
+        totals.connections_open,
+    );
+    page.head("countersign_handshakes_total", "Handshakes that let a client in.", "counter");
+    page.sample("countersign_handshakes_total", &[("resumed", "false")], totals.established);
+    page.by_reason(
+        "countersign_handshakes_refused_total",
+        "Handshakes that came to nothing, by reason.",
+        &totals.refused,
+    );
+    page.handshake_seconds(totals);
+    page.gauge("countersign_handshakes_in_flight", "Handshakes under way.", totals.handshakes);
+    page.counter(
+        "countersign_connections_ended_cleanly_total",
+        "Connections of clients that were let in, ended by both sides.",
+        totals.ended_cleanly,
+    );
+    page.by_reason(
+        "countersign_connections_ended_total",
+        "Connections of clients that were let in, ended otherwise, by reason.",
+        &totals.ended,
+    );
+    page.head(
+        "countersign_client_bytes_total",
+        "Bytes on the wire to and from clients, of connections that are over.",
+        "counter",
+    );
+    page.sample(
+        "countersign_client_bytes_total",
+        &[("direction", "received")],
+        totals.client_bytes_received,
+    );
+    page.sample(
+        "countersign_client_bytes_total",
+        &[("direction", "sent")],
+        totals.client_bytes_sent,
+    );
+    page.gauge(
+        "countersign_stacks_suspended",
+        "Handshakes that wait for an operation on a stack of their own.",
+        totals.stacks_suspended,
+    );
+    page.gauge(
+        "countersign_drains",
+        "Refused clients that are still reading their alert.",
+        totals.drains,
+    );
+    page.gauge(
+        "countersign_slots_free",
+        "Free slots of the direct descriptor tables.",
+        totals.slots_free,
+    );
+    page.gauge(
+        "countersign_ring_operations_in_flight",
+        "Operations that the rings have.",
+        totals.operations_in_flight,
+    );
+    page.head(
+        "countersign_limit_reached_total",
+        "How often a limit began to hold back new connections.",
+        "counter",
+    );
+    for ((_, name), count) in LIMITS.iter().zip(totals.limits_reached) {
+        page.sample("countersign_limit_reached_total", &[("limit", name)], count);
+    }
+    page.head("countersign_limit", "Limits of a worker.", "gauge");
+    page.sample("countersign_limit", &[("limit", "max_connections")], facts.max_connections);
+    page.sample("countersign_limit", &[("limit", "max_handshakes")], facts.max_handshakes);
+    page.head(
+        "countersign_listener_limit",
+        "Limits of a listener's connections, in seconds, bytes or a number.",
+        "gauge",
+    );
+    for (listener, name, value) in &facts.limits {
+        page.sample(
+            "countersign_listener_limit",
+            &[("listener", listener), ("limit", name)],
+            value,
+        );
+    }
+    page.gauge(
+        "countersign_log_queue_lines",
+        "Lines that wait to be written into the log.",
+        facts.log_queue,
+    );
+    page.counter(
+        "countersign_log_lines_dropped_total",
+        "Lines that did not fit into the log's queue.",
+        totals.log_lines_dropped,
+    );
+    page.head("countersign_reloads_total", "Reloads of the configuration by result.", "counter");
+    page.sample("countersign_reloads_total", &[("result", "published")], facts.reloads);
+    page.sample("countersign_reloads_total", &[("result", "refused")], facts.reloads_failed);
+    page.gauge(
+        "countersign_config_generation",
+        "The configuration that was published last.",
+        facts.generation,
+    );
+    page.gauge(
+        "countersign_config_generation_served",
+        "The oldest configuration that a worker still serves.",
+        totals.generation,
+    );
+    page.gauge(
+        "countersign_config_loaded_timestamp_seconds",
+        "When the configuration was loaded that is served now.",
+        facts.loaded_at,
+    );
+    page.head(
+        "countersign_certificate_not_after_timestamp_seconds",
+        "The earliest notAfter of a served certificate's chain.",
+        "gauge",
+    );
+    for certificate in &facts.certificates {
+        page.sample(
+            "countersign_certificate_not_after_timestamp_seconds",
+            &[
+                ("listener", &certificate.listener),
+                ("subject", &certificate.subject),
+                ("serial", &certificate.serial),
+            ],
+            certificate.not_after,
+        );
+    }
+    page.gauge("countersign_workers", "Workers.", facts.workers);
+    page.head("countersign_build_info", "Always 1; the version is a label.", "gauge");
+    page.sample("countersign_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.text
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.text.push_str(name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            self.text.push_str(if index == 0 { "{" } else { "," });
+            let _ = write!(self.text, "{label}=\"{}\"", escaped(text));
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, help, "counter");
+        self.sample(name, &[], value);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, help, "gauge");
+        self.sample(name, &[], value);
+    }
+
+    /// Every reason has its line, also when it has not happened yet: a series that appears with its
+    /// first event hides that event from rate().
+    fn by_reason(&mut self, name: &str, help: &str, counts: &[(Reason, u64)]) {
+        self.head(name, help, "counter");
+        for reason in Reason::ALL {
+            let count =
+                counts.iter().find(|(counted, _)| counted == reason).map_or(0, |(_, count)| *count);
+            self.sample(name, &[("reason", reason.label())], count);
+        }
+    }
+
+    fn handshake_seconds(&mut self, totals: &Totals) {
+        const NAME: &str = "countersign_handshake_duration_seconds";
+        self.head(
+            NAME,
+            "From accept to Finished, of handshakes that let a client in.",
+            "histogram",
+        );
+        let distribution = &totals.handshake_seconds;
+        let mut cumulated = 0;
+        let bounds = HANDSHAKE_BUCKETS_US.iter().map(|bound| seconds(*bound).to_string());
+        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(distribution.buckets) {
+            cumulated += count;
+            self.sample(&format!("{NAME}_bucket"), &[("le", &bound)], cumulated);
+        }
+        self.sample(&format!("{NAME}_sum"), &[], seconds(distribution.sum_us));
+        self.sample(&format!("{NAME}_count"), &[], cumulated);
+    }
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+/// A label's value: backslash, quote and line feed are escaped.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_line_from_the_start() {
+        let page = render(&Totals::default(), &Facts::default());
+        for reason in Reason::ALL {
+            let line =
+                format!("countersign_handshakes_refused_total{{reason=\"{}\"}} 0", reason.label());
+            assert!(page.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
+    fn buckets_are_cumulated_and_end_with_the_count() {
+        let mut totals = Totals::default();
+        totals.handshake_seconds.buckets[0] = 2;
+        totals.handshake_seconds.buckets[3] = 5;
+        totals.handshake_seconds.sum_us = 9_000;
+        let page = render(&totals, &Facts::default());
+        assert!(
+            page.contains("countersign_handshake_duration_seconds_bucket{le=\"0.0005\"} 2\n"),
+            "{page}"
+        );
+        assert!(page.contains("countersign_handshake_duration_seconds_bucket{le=\"0.005\"} 7\n"));
+        assert!(page.contains("countersign_handshake_duration_seconds_bucket{le=\"+Inf\"} 7\n"));
+        assert!(page.contains("countersign_handshake_duration_seconds_sum 0.009\n"));
+        assert!(page.contains("countersign_handshake_duration_seconds_count 7\n"));
+    }
+
+    #[test]
+    fn label_values_cannot_break_out() {
+        let certificate = Certificate {
+            listener: "a\"b".into(),
+            subject: "CN=x\\y\nz".into(),
+            serial: "01".into(),
+            not_after: 5,
+        };
+        let facts = Facts { certificates: vec![certificate], ..Facts::default() };
+        let page = render(&Totals::default(), &facts);
+        assert!(page.contains(r#"{listener="a\"b",subject="CN=x\\y\nz",serial="01"} 5"#), "{page}");
+    }
+}
