@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint advisories simulate clean
+.PHONY: help demo build test lint advisories soak simulate clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # One profile for the demo, the tests and the lints, so that aws-lc is built once.
@@ -48,6 +48,11 @@ lint: ## Check formatting, clippy, documentation, and the dependencies' licences
 advisories: ## Check the dependencies against the RustSec database (needs the network)
 	@$(require_deny)
 	cargo deny --locked check advisories
+
+soak: ## Run what takes long of the tests from outside: HUP under load for half a minute
+	@.ci/system-packages test
+	cargo build --locked $(PROFILE) -p countersign
+	cargo test --locked $(PROFILE) -p countersign-tests --test wire -- --ignored --nocapture
 
 simulate: ## Run the simulator for SECONDS (600): new seeds, a failure prints its own
 	COUNTERSIGN_SIMULATE_SECONDS=$(or $(SECONDS),600) \

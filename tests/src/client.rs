@@ -211,11 +211,26 @@ impl Client {
         Self::over(dial(address), config)
     }
 
+    /// The same, to a server of another name than [`SERVER_NAME`].
+    ///
+    /// # Panics
+    ///
+    /// When nobody listens, or it is no name.
+    #[must_use]
+    #[track_caller]
+    pub fn connect_to(server_name: &str, address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        Self::named(server_name, dial(address), config)
+    }
+
     /// TLS state over a socket that is already connected.
     #[must_use]
     pub fn over(socket: TcpStream, config: &Arc<ClientConfig>) -> Self {
+        Self::named(SERVER_NAME, socket, config)
+    }
+
+    fn named(server_name: &str, socket: TcpStream, config: &Arc<ClientConfig>) -> Self {
         prepare(&socket);
-        let name = ServerName::try_from(SERVER_NAME).expect("a server name");
+        let name = ServerName::try_from(server_name.to_owned()).expect("a server name");
         let tls = ClientConnection::new(Arc::clone(config), name).expect("a client connection");
         Self { socket, tls }
     }
@@ -319,6 +334,30 @@ impl Client {
             }
             self.read_records()?;
         }
+    }
+
+    /// Reads the socket below TLS to its end, then gives rustls what came: the bytes as they were on the wire, and
+    /// what they mean.
+    pub fn last_bytes(&mut self) -> (Vec<u8>, Ending) {
+        let (bytes, end) = read_to_end(&self.socket);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let taken = self.tls.read_tls(&mut rest).expect("reading from memory");
+            match self.tls.process_new_packets() {
+                Ok(_) if taken > 0 => {}
+                Ok(_) => break,
+                Err(rustls::Error::AlertReceived(description)) => {
+                    return (bytes, Ending::Alert { description, then: end });
+                }
+                Err(error) => return (bytes, Ending::Broken(error)),
+            }
+        }
+        let ending = match end {
+            StreamEnd::Eof | StreamEnd::MoreBytes(_) => Ending::Truncated,
+            StreamEnd::Reset => Ending::Reset,
+            StreamEnd::Silence => Ending::Silence,
+        };
+        (bytes, ending)
     }
 
     /// What this side wants to send, taken out of rustls.

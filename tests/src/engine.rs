@@ -135,13 +135,7 @@ impl Launch {
     #[must_use]
     #[track_caller]
     pub fn start(&self) -> Engine {
-        let (child, log) = self.spawn();
-        let mut engine = Engine { child, log, address: SocketAddr::from(([0, 0, 0, 0], 0)) };
-        engine.log.wait_for_event("ready");
-        let listening = engine.log.wait_for_event("listening");
-        let address = listening["address"].as_str().and_then(|address| address.parse().ok());
-        engine.address = address.unwrap_or_else(|| panic!("no address in {listening}"));
-        engine
+        start(&self.words())
     }
 
     /// Starts an engine that must refuse to start.
@@ -152,13 +146,10 @@ impl Launch {
     #[must_use]
     #[track_caller]
     pub fn start_in_vain(&self) -> StartFailure {
-        let (mut child, log) = self.spawn();
-        let status = wait_for_exit(&mut child, &log);
-        log.wait_for_end();
-        StartFailure { status, stderr: log.text() }
+        start_in_vain(&self.words())
     }
 
-    fn spawn(&self) -> (Child, Log) {
+    fn words(&self) -> Vec<OsString> {
         let mut words = self.wrapper.clone();
         words.push(program().into_os_string());
         words.extend(["run", "--listen", &self.listen, "--workers", "1"].map(OsString::from));
@@ -168,15 +159,83 @@ impl Launch {
         words.extend(["--upstream".into(), OsString::from(&self.upstream)]);
         words.extend(self.rules.iter().cloned());
         words.extend(self.further.iter().cloned());
-        let mut child = Command::new(&words[0])
-            .args(&words[1..])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", words[0].display()));
-        let log = Log::follow(child.stderr.take().expect("a piped stderr"));
-        (child, log)
+        words
+    }
+}
+
+#[track_caller]
+pub(crate) fn start(words: &[OsString]) -> Engine {
+    let mut process = Process(spawn(words));
+    let log = Log::follow(process.0.stderr.take().expect("a piped stderr"));
+    let mut engine = Engine { process, log, address: SocketAddr::from(([0, 0, 0, 0], 0)) };
+    engine.log.wait_for_event("ready");
+    let listening = engine.log.wait_for_event("listening");
+    let address = listening["address"].as_str().and_then(|address| address.parse().ok());
+    engine.address = address.unwrap_or_else(|| panic!("no address in {listening}"));
+    engine
+}
+
+#[track_caller]
+pub(crate) fn start_in_vain(words: &[OsString]) -> StartFailure {
+    let mut process = Process(spawn(words));
+    let log = Log::follow(process.0.stderr.take().expect("a piped stderr"));
+    let status = wait_for_exit(&mut process.0, &log);
+    log.wait_for_end();
+    StartFailure { status, stderr: log.text() }
+}
+
+#[track_caller]
+pub(crate) fn start_unread(words: &[OsString]) -> Unread {
+    let mut process = Process(spawn(words));
+    let stderr = process.0.stderr.take().expect("a piped stderr");
+    Unread { process, stderr }
+}
+
+#[track_caller]
+fn spawn(words: &[OsString]) -> Child {
+    Command::new(&words[0])
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", words[0].display()))
+}
+
+/// An engine whose log nobody reads, though the pipe is open: once it is full, writing into it blocks.
+/// Dropping it ends the engine.
+pub struct Unread {
+    process: Process,
+    stderr: ChildStderr,
+}
+
+impl Unread {
+    /// Begins to read the log after all.
+    #[must_use]
+    pub fn read(self, address: SocketAddr) -> Engine {
+        let Self { process, stderr } = self;
+        Engine { process, log: Log::follow(stderr), address }
+    }
+
+    /// Sends a signal to the engine.
+    ///
+    /// # Panics
+    ///
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process.0), signal).expect("a signal to the engine");
+    }
+
+    /// Waits until the engine ends by itself, its log still unread.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    #[track_caller]
+    pub fn wait(mut self) -> ExitStatus {
+        wait_for("the end of an engine whose log is not read", || {
+            self.process.0.try_wait().expect("wait for the engine")
+        })
     }
 }
 
@@ -189,9 +248,20 @@ pub struct StartFailure {
     pub stderr: String,
 }
 
-/// A running engine. Dropping it kills it, by its own id.
+/// A process of ours. Dropping it kills it, by its own id.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails only where the process has ended already, which is what is wanted.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A running engine. Dropping it kills it.
 pub struct Engine {
-    child: Child,
+    process: Process,
     log: Log,
     /// Where it listens.
     pub address: SocketAddr,
@@ -283,6 +353,50 @@ impl Engine {
         })
     }
 
+    /// Asks for another look at the configuration file (HUP) and waits for the answer: the event `reloaded` or
+    /// `reload_failed`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn reload(&self) -> Value {
+        let is_answer =
+            |event: &&Value| event["event"] == "reloaded" || event["event"] == "reload_failed";
+        let before = self.log.all().iter().filter(is_answer).count();
+        self.signal(Signal::HUP);
+        self.log.wait_for(&format!("answer {} to HUP", before + 1), |events| {
+            events.iter().filter(is_answer).nth(before).cloned()
+        })
+    }
+
+    /// The same, where the configuration is good.
+    ///
+    /// # Panics
+    ///
+    /// When it is refused, or there is no answer.
+    #[track_caller]
+    pub fn reloaded(&self) -> Value {
+        let answer = self.reload();
+        assert_eq!(answer["event"], "reloaded", "{answer}");
+        answer
+    }
+
+    /// The same, where it is not: what is wrong, one text for each mistake.
+    ///
+    /// # Panics
+    ///
+    /// When it is taken, or there is no answer.
+    #[must_use]
+    #[track_caller]
+    pub fn reload_refused(&self) -> Vec<String> {
+        let answer = self.reload();
+        assert_eq!(answer["event"], "reload_failed", "{answer}");
+        let errors = answer["errors"].as_array().unwrap_or_else(|| panic!("no errors: {answer}"));
+        errors.iter().map(|error| error.as_str().expect("a text").to_owned()).collect()
+    }
+
     /// Resident memory, in bytes (VmRSS of /proc/PID/status, proc(5)).
     ///
     /// # Panics
@@ -290,7 +404,7 @@ impl Engine {
     /// When the process is gone.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
-        let file = format!("/proc/{}/status", self.child.id());
+        let file = format!("/proc/{}/status", self.process.0.id());
         let status = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kibibytes = line
@@ -305,7 +419,7 @@ impl Engine {
     ///
     /// When it is gone.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a signal to the engine");
+        kill_process(Pid::from_child(&self.process.0), signal).expect("a signal to the engine");
     }
 
     /// Waits until the engine ends by itself.
@@ -316,7 +430,7 @@ impl Engine {
     #[must_use]
     #[track_caller]
     pub fn wait(mut self) -> Stopped {
-        let status = wait_for_exit(&mut self.child, &self.log);
+        let status = wait_for_exit(&mut self.process.0, &self.log);
         self.log.wait_for_end();
         let last = self.log.all().pop().unwrap_or(Value::Null);
         assert_eq!(last["event"], "stopped", "the last line after {status}:\n{}", self.log.tail());
@@ -329,14 +443,6 @@ impl Engine {
     pub fn terminate(self) -> Stopped {
         self.signal(Signal::TERM);
         self.wait()
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // Fails only where the process has ended already, which is what is wanted.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 

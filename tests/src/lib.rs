@@ -1,6 +1,6 @@
-//! What the wire tests stand on: a throwaway PKI, the engine as a process, backends that record what
-//! they saw, a TLS client that can stop, cut and look at any point of a handshake, and other people's
-//! clients run with a deadline.
+//! What the wire tests stand on: a throwaway PKI, the engine as a process with its command line or its
+//! configuration file, backends that record what they saw, a TLS client that can stop, cut and look at any
+//! point of a handshake, readers of metrics and PROXY headers, and other people's clients run with a deadline.
 //!
 //! **Invariants.** Nothing here uses one of the engine's crates: what the tests know about the engine
 //! is its command line, its log and its behaviour on the wire. Every wait has a deadline
@@ -11,12 +11,16 @@
 //! what was expected and what the engine logged.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod backend;
 pub mod client;
+pub mod configuration;
 pub mod deadline;
 pub mod engine;
 pub mod http;
 pub mod pki;
+pub mod prometheus;
+pub mod proxy;
 pub mod record;
 pub mod seeded;
 pub mod tool;

@@ -125,6 +125,7 @@ impl Hierarchy {
 /// Two hierarchies, a server identity and a good client, in a folder that goes away with it.
 pub struct Pki {
     directory: TempDir,
+    servers: Hierarchy,
     clients: Hierarchy,
     strangers: Hierarchy,
     /// The engine's certificate and key, for [`SERVER_NAME`] and 127.0.0.1.
@@ -135,6 +136,8 @@ pub struct Pki {
     pub server_root_file: PathBuf,
     /// What the engine trusts for clients, as PEM.
     pub client_root_file: PathBuf,
+    /// Another client root, of [`Pki::client_of_another_ca`] alone, as PEM.
+    pub stranger_root_file: PathBuf,
     /// An accepted client, CN `alice`.
     pub alice: Identity,
 }
@@ -157,8 +160,12 @@ impl Pki {
         let client_root_file = directory.path().join("client-root.pem");
         write(&server_root_file, &servers.root.pem());
         write(&client_root_file, &clients.root.pem());
+        let strangers = Hierarchy::new("Stranger");
+        let stranger_root_file = directory.path().join("stranger-root.pem");
+        write(&stranger_root_file, &strangers.root.pem());
 
-        let server = end_entity(directory.path(), "server", &servers, kind, true, &server_params());
+        let params = server_params("countersign test server", &[SERVER_NAME], (2020, 2090));
+        let server = end_entity(directory.path(), "server", &servers, kind, true, &params);
         let profile = ClientProfile::good("alice");
         let alice = end_entity(
             directory.path(),
@@ -169,12 +176,14 @@ impl Pki {
             &client_params(&profile),
         );
         Self {
-            clients,
-            strangers: Hierarchy::new("Stranger"),
             server,
             server_root: servers.root.der().clone(),
             server_root_file,
             client_root_file,
+            stranger_root_file,
+            servers,
+            clients,
+            strangers,
             alice,
             directory,
         }
@@ -196,6 +205,17 @@ impl Pki {
     #[must_use]
     pub fn client(&self, common_name: &str) -> Identity {
         self.issue(&ClientProfile::good(common_name))
+    }
+
+    /// A good client whose common name need not be a word: its SANs and files have another.
+    #[must_use]
+    pub fn client_named(&self, common_name: &str) -> Identity {
+        let profile = ClientProfile::good("named");
+        let mut params = client_params(&profile);
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let stem = numbered("named");
+        end_entity(self.directory.path(), &stem, &self.clients, profile.key, true, &params)
     }
 
     /// Good in every way, but its root is not the one the engine trusts.
@@ -234,6 +254,15 @@ impl Pki {
         })
     }
 
+    /// A further server identity under the same root, for these names, valid until 1 January of a year. The first
+    /// name is its common name.
+    #[must_use]
+    pub fn server_for(&self, names: &[&str], last_year: i32) -> Identity {
+        let params = server_params(names[0], names, (2020, last_year));
+        let stem = numbered("server");
+        end_entity(self.directory.path(), &stem, &self.servers, KeyKind::EcdsaP256, true, &params)
+    }
+
     /// A server certificate of another key kind under another root, for start-up errors.
     #[must_use]
     pub fn unrelated_server_key_file(&self) -> PathBuf {
@@ -243,9 +272,7 @@ impl Pki {
     }
 
     fn issue_under(&self, hierarchy: &Hierarchy, profile: &ClientProfile) -> Identity {
-        // Two identities of one name must not share files.
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let stem = format!("{}-{}", profile.common_name, SERIAL.fetch_add(1, Ordering::Relaxed));
+        let stem = numbered(&profile.common_name);
         let params = client_params(profile);
         end_entity(
             self.directory.path(),
@@ -256,6 +283,18 @@ impl Pki {
             &params,
         )
     }
+}
+
+/// Seconds from 1970 to 1 January of a year, the end of validity of a certificate that ends with it.
+#[must_use]
+pub fn start_of_year(year: i32) -> i64 {
+    date_time_ymd(year, 1, 1).unix_timestamp()
+}
+
+/// Two identities of one name must not share files.
+fn numbered(name: &str) -> String {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}", SERIAL.fetch_add(1, Ordering::Relaxed))
 }
 
 fn end_entity(
@@ -299,12 +338,10 @@ fn authority(name: &str) -> CertificateParams {
     params
 }
 
-fn server_params() -> CertificateParams {
-    let mut params = named("countersign test server", (2020, 2090));
-    params.subject_alt_names = vec![
-        SanType::DnsName(SERVER_NAME.try_into().expect("a DNS name")),
-        SanType::IpAddress([127, 0, 0, 1].into()),
-    ];
+fn server_params(common_name: &str, names: &[&str], years: (i32, i32)) -> CertificateParams {
+    let mut params = named(common_name, years);
+    let names = names.iter().map(|name| SanType::DnsName((*name).try_into().expect("a DNS name")));
+    params.subject_alt_names = names.chain([SanType::IpAddress([127, 0, 0, 1].into())]).collect();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;

@@ -1,4 +1,4 @@
-//! Other people's clients, run with a deadline: openssl, curl, gnutls-cli, Python.
+//! Other people's programs, run with a deadline: openssl, curl, gnutls-cli, Python, HAProxy.
 //!
 //! A missing tool is a failure that names the Debian package, never a silent skip.
 
@@ -26,6 +26,8 @@ pub const CURL: Tool = Tool { program: "curl", package: "curl" };
 pub const GNUTLS_CLI: Tool = Tool { program: "gnutls-cli", package: "gnutls-bin" };
 /// Python, for its `ssl` module.
 pub const PYTHON: Tool = Tool { program: "python3", package: "python3" };
+/// HAProxy, as a receiver of PROXY headers. Debian keeps it where not everybody's PATH leads.
+pub const HAPROXY: Tool = Tool { program: "/usr/sbin/haproxy", package: "haproxy" };
 
 /// A client of ours in tests/clients/.
 #[must_use]

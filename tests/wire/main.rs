@@ -3,16 +3,25 @@
 //! Each test starts its own engine, backend and PKI, so that they run side by side and in any order. The
 //! engine is found as `COUNTERSIGN_BIN`, else as `target/PROFILE/countersign`.
 
+mod admin;
 mod bulk;
 mod capacity;
 mod clients;
+mod configured;
 mod cut_handshakes;
+mod identities;
 mod keys;
 mod life;
+mod limits;
+mod log_reader;
 mod malformed;
 mod negotiation;
 mod no_resumption;
+mod proxy_protocol;
+mod refusal_reasons;
 mod refusals;
 mod relay;
+mod reload;
+mod reload_load;
 mod s_client;
 mod start_errors;

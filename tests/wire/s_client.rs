@@ -1,5 +1,7 @@
 //! `openssl s_client`'s command line, as several topics need it.
 
+use std::net::SocketAddr;
+
 use countersign_tests::client::Version;
 use countersign_tests::pki::{Identity, Pki, SERVER_NAME};
 
@@ -15,7 +17,26 @@ pub(crate) fn arguments(
     arguments
 }
 
-/// The same, with the versions left to the caller.
+/// Connects to `address`, asks for `server_name` or for none, verifies the server's chain though not its name,
+/// shows `identity`, speaks `version` alone.
+pub(crate) fn arguments_to(
+    pki: &Pki,
+    address: SocketAddr,
+    server_name: Option<&str>,
+    identity: Option<&Identity>,
+    version: Version,
+) -> Vec<String> {
+    let mut arguments = vec!["s_client".into(), "-connect".into(), address.to_string()];
+    match server_name {
+        Some(name) => arguments.extend(["-servername", name].map(str::to_owned)),
+        None => arguments.push("-noservername".to_owned()),
+    }
+    arguments.extend(credentials(pki, identity));
+    arguments.push(version_flag(version).to_owned());
+    arguments
+}
+
+/// Like [`arguments`], with the versions left to the caller.
 pub(crate) fn unversioned_arguments(
     pki: &Pki,
     port: u16,
@@ -25,11 +46,16 @@ pub(crate) fn unversioned_arguments(
     arguments.push(format!("127.0.0.1:{port}"));
     arguments
         .extend(["-servername", SERVER_NAME, "-verify_hostname", SERVER_NAME].map(str::to_owned));
-    arguments.extend([
-        "-verify_return_error".into(),
-        "-CAfile".into(),
+    arguments.extend(credentials(pki, identity));
+    arguments
+}
+
+fn credentials(pki: &Pki, identity: Option<&Identity>) -> Vec<String> {
+    let mut arguments = vec![
+        "-verify_return_error".to_owned(),
+        "-CAfile".to_owned(),
         pki.server_root_file.display().to_string(),
-    ]);
+    ];
     if let Some(identity) = identity {
         arguments.extend(["-cert".into(), identity.chain_file.display().to_string()]);
         arguments.extend(["-key".into(), identity.key_file.display().to_string()]);
