@@ -22,6 +22,7 @@ mod refusal_reasons;
 mod refusals;
 mod relay;
 mod reload;
+mod reload_breakages;
 mod reload_load;
 mod s_client;
 mod start_errors;
