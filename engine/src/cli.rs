@@ -6,6 +6,7 @@ mod run;
 mod serve;
 mod version;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -15,10 +16,23 @@ use crate::config::ConfigErrors;
 
 /// A mutual-TLS termination engine: it proves who the client is before a byte reaches a backend.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "countersign",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    max_term_width = 100
+)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// The same as `check`, as other servers have it: countersign -t --config FILE.
+    #[arg(short = 't', long = "check", required = true)]
+    check: bool,
+    /// Configuration file for --check.
+    #[arg(short, long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,9 +54,11 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     match arguments.command {
-        Command::Run(arguments) => run::run(&arguments),
-        Command::Check(arguments) => check::check(&arguments),
-        Command::Demo(arguments) => demo::demo(&arguments),
+        Some(Command::Run(arguments)) => run::run(&arguments),
+        Some(Command::Check(arguments)) => check::check(&arguments),
+        Some(Command::Demo(arguments)) => demo::demo(&arguments),
+        // clap has asked for both, -t and the file.
+        None => check::file(&arguments.config.unwrap_or_default()),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigErrors};
 #[command(after_help = "\
 Each error stands on one line, FILE:LINE:COLUMN: KEY: what is wrong; what would
 be right. Certificates and keys are read, names of upstreams resolved; nothing
-listens. `countersign run -t --config FILE` does the same.
+listens. `countersign -t --config FILE` does the same.
 Exit status: 0 if the configuration is right, 1 if not.")]
 pub(super) struct CheckArguments {
     /// Configuration file, TOML.
@@ -27,6 +27,11 @@ pub(super) struct CheckArguments {
 
 pub(super) fn check(arguments: &CheckArguments) -> ExitCode {
     let CheckArguments { config, test: _ } = arguments;
+    file(config)
+}
+
+/// Checks one configuration file.
+pub(super) fn file(config: &Path) -> ExitCode {
     report(Some(config), Config::load(config))
 }
 
