@@ -11,6 +11,7 @@
 //! | is signed by ECDSA, so that its holder can change its hash | may name the hash | may not |
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::identity::ClientIdentity;
 
@@ -41,6 +42,8 @@ mod rule;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     rules: Vec<Rule>,
+    /// What each rule is called in logs, written once rather than for each connection.
+    names: Vec<Arc<str>>,
     allow: Index,
     deny: Index,
 }
@@ -50,7 +53,16 @@ impl Policy {
     pub fn new(rules: Vec<Rule>) -> Policy {
         let allow = Index::new(&rules, Action::Allow);
         let deny = Index::new(&rules, Action::Deny);
-        Policy { rules, allow, deny }
+        let names = rules.iter().map(|rule| rule.to_string().into()).collect();
+        Policy { rules, names, allow, deny }
+    }
+
+    /// What a rule of [`Self::rules`] is called in logs: its `Display`.
+    ///
+    /// # Panics
+    /// If there is no rule of that index.
+    pub fn name(&self, rule: usize) -> &Arc<str> {
+        &self.names[rule]
     }
 
     /// Whether there are no rules, so that nobody is allowed.

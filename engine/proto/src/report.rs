@@ -61,7 +61,7 @@ pub struct Report {
     /// Who the client is; verified, though not necessarily let in.
     pub identity: Option<Arc<ClientIdentity>>,
     /// The rule that decided.
-    pub rule: Option<String>,
+    pub rule: Option<Arc<str>>,
     /// Was the client let in?
     pub allowed: bool,
     /// Why it ended, unless both sides ended it cleanly.

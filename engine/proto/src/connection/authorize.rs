@@ -1,5 +1,7 @@
 //! `Authorized`: policy has let a verified client in.
 
+use std::sync::Arc;
+
 use super::verify::VerifiedClient;
 use crate::policy::{Decision, Policy};
 
@@ -9,7 +11,7 @@ use crate::policy::{Decision, Policy};
 #[derive(Debug)]
 pub struct Authorized {
     client: Option<VerifiedClient>,
-    rule: String,
+    rule: Arc<str>,
 }
 
 /// A verified client that policy keeps out.
@@ -17,13 +19,13 @@ pub struct Authorized {
 pub(super) struct Denied {
     pub(super) client: VerifiedClient,
     /// The rule that decided; `None` if no rule let the client in.
-    pub(super) rule: Option<String>,
+    pub(super) rule: Option<Arc<str>>,
 }
 
 impl Authorized {
     /// Asks `policy` about `client`.
     pub(super) fn decide(policy: &Policy, client: VerifiedClient) -> Result<Self, Denied> {
-        let name = |rule: usize| policy.rules()[rule].to_string();
+        let name = |rule: usize| Arc::clone(policy.name(rule));
         match policy.decide(client.identity()) {
             Decision::Allowed { rule } => Ok(Self { rule: name(rule), client: Some(client) }),
             Decision::Denied { rule } => Err(Denied { rule: rule.map(name), client }),
@@ -33,7 +35,7 @@ impl Authorized {
     /// Asks `policy` about a client that presented no certificate.
     pub(super) fn anonymous(policy: &Policy) -> Option<Self> {
         let rule = policy.anonymous_rule()?;
-        Some(Self { client: None, rule: policy.rules()[rule].to_string() })
+        Some(Self { client: None, rule: Arc::clone(policy.name(rule)) })
     }
 
     /// Who was let in; `None` for an anonymous client.
@@ -44,7 +46,7 @@ impl Authorized {
 
     /// The rule that let it in.
     #[must_use]
-    pub fn rule(&self) -> &str {
+    pub fn rule(&self) -> &Arc<str> {
         &self.rule
     }
 }

@@ -324,7 +324,7 @@ impl ExpectFinished {
                     .give_up(Reason::Internal, "a handshake finished without authorization");
             }
         };
-        core.report.rule = Some(authorized.rule().to_owned());
+        core.report.rule = Some(Arc::clone(authorized.rule()));
         core.report.alpn =
             tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         core.report.allowed = true;

@@ -22,7 +22,7 @@ pub(super) fn facts(report: &Report, authorized: &Authorized) -> Value {
             "alpn": report.alpn,
             "resumed": false,
         },
-        "rule": authorized.rule(),
+        "rule": &**authorized.rule(),
     })
 }
 
