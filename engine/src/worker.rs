@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-use countersign_proto::limits::RECEIVE_BYTES;
+use countersign_proto::limits::{BULK_BYTES, RECEIVE_BYTES};
 use countersign_proto::{Desk, Limits};
 use countersign_ring as ring;
 
@@ -27,7 +27,12 @@ use crate::telemetry::Recorder;
 const SUBMISSION_ENTRIES: u32 = 1_024;
 
 /// Receives that can hold a buffer between two turns of the loop; more of them wait a turn.
-const RECEIVE_BUFFERS: u16 = 1_024;
+const RECEIVE_BUFFERS: ring::BufferPool =
+    ring::BufferPool { count: 1_024, bytes: RECEIVE_BYTES as u32 };
+
+/// For connections with much to say; those that find none of these take one of the others. Few, so
+/// that they stay in the CPU's cache.
+const BULK_BUFFERS: ring::BufferPool = ring::BufferPool { count: 16, bytes: BULK_BYTES as u32 };
 
 /// Everything a worker starts with.
 pub struct WorkerPlan {
@@ -127,7 +132,7 @@ fn prepare(plan: WorkerPlan) -> Result<shard::Shard, WorkerError> {
         submission_entries: SUBMISSION_ENTRIES,
         slots: plan.slots,
         buffers: RECEIVE_BUFFERS,
-        buffer_bytes: RECEIVE_BYTES as u32,
+        large_buffers: BULK_BUFFERS,
     })?;
     Ok(shard::Shard::new(plan, desk, ring))
 }

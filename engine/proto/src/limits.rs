@@ -9,6 +9,9 @@ pub const RECORD_WIRE_BYTES: usize = 5 + 16_384 + 2_048;
 /// What one received chunk holds at most; the driver's receive buffers are of this size.
 pub const RECEIVE_BYTES: usize = 16_384;
 
+/// What one received chunk holds at most of a connection whose last chunk was full.
+pub const BULK_BYTES: usize = 131_072;
+
 /// More suspended handshakes than this per worker cannot be configured.
 pub const SUSPENSIONS_MAX: usize = 4_096;
 

@@ -1,4 +1,5 @@
-//! The provided buffers: one pool for all receives of a ring, so that an idle connection holds none.
+//! The provided buffers: pools for all receives of a ring, so that an idle connection holds none. The
+//! kernel takes a buffer when there are bytes to put into it.
 //!
 //! `IORING_REGISTER_PBUF_RING` (Linux 5.19). One mapping holds the ring of descriptions, which the
 //! kernel reads from its head while we write at its tail, and behind it the buffers.
@@ -10,10 +11,22 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::{Submitter, cqueue, types::BufRingEntry};
 use rustix::mm::{MapFlags, ProtFlags};
 
-use crate::setup::{Settings, SetupError};
+use crate::setup::{BufferPool, Settings, SetupError};
 
-/// The one buffer group of a ring.
-pub(crate) const GROUP: u16 = 0;
+/// Which pool a receive takes its buffer from.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+#[repr(u16)]
+pub(crate) enum Pool {
+    Ordinary = 0,
+    Large = 1,
+}
+
+impl Pool {
+    /// The kernel's name for it.
+    pub(crate) fn group(self) -> u16 {
+        self as u16
+    }
+}
 
 /// A lease on a buffer that the kernel has filled, or the end of the stream, which fills none.
 ///
@@ -29,6 +42,7 @@ pub struct Received {
 #[derive(Debug)]
 struct Lease {
     ring: u64,
+    pool: Pool,
     buffer: u16,
     length: u32,
 }
@@ -49,8 +63,60 @@ impl Received {
     }
 }
 
-/// The mapping, and whose each buffer is.
+/// Both pools of a ring.
+pub(crate) struct Pools {
+    ordinary: Buffers,
+    large: Buffers,
+}
+
+impl Pools {
+    /// Maps and registers the pools; all buffers are the kernel's.
+    pub(crate) fn register(
+        submitter: &Submitter<'_>,
+        settings: &Settings,
+        ring: u64,
+    ) -> Result<Pools, SetupError> {
+        Ok(Pools {
+            ordinary: Buffers::register(submitter, settings.buffers, Pool::Ordinary, ring)?,
+            large: Buffers::register(submitter, settings.large_buffers, Pool::Large, ring)?,
+        })
+    }
+
+    pub(crate) fn of(&self, pool: Pool) -> &Buffers {
+        match pool {
+            Pool::Ordinary => &self.ordinary,
+            Pool::Large => &self.large,
+        }
+    }
+
+    pub(crate) fn of_mut(&mut self, pool: Pool) -> &mut Buffers {
+        match pool {
+            Pool::Ordinary => &mut self.ordinary,
+            Pool::Large => &mut self.large,
+        }
+    }
+
+    pub(crate) fn recycle(&mut self, received: Received) {
+        if let Some(lease) = received.lease {
+            self.of_mut(lease.pool).recycle(&lease);
+        }
+    }
+
+    pub(crate) fn bytes(&self, received: &Received) -> &[u8] {
+        received.lease.as_ref().map_or(&[], |lease| self.of(lease.pool).bytes(lease))
+    }
+
+    pub(crate) fn bytes_mut(&mut self, received: &mut Received) -> &mut [u8] {
+        match &mut received.lease {
+            Some(lease) => self.of_mut(lease.pool).bytes_mut(lease),
+            None => &mut [],
+        }
+    }
+}
+
+/// One pool: the mapping, and whose each buffer is.
 pub(crate) struct Buffers {
+    pool: Pool,
     mapping: NonNull<c_void>,
     mapping_bytes: usize,
     /// Where the first buffer begins in the mapping, in bytes.
@@ -67,13 +133,14 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Maps and registers the pool; all buffers are the kernel's.
-    pub(crate) fn register(
+    fn register(
         submitter: &Submitter<'_>,
-        settings: &Settings,
+        size: BufferPool,
+        pool: Pool,
         ring: u64,
     ) -> Result<Buffers, SetupError> {
-        let Settings { buffers: count, buffer_bytes, .. } = *settings;
+        let BufferPool { count, bytes: buffer_bytes } = size;
+        let group = pool.group();
         let page = rustix::param::page_size();
         let first_buffer = (usize::from(count) * size_of::<BufRingEntry>()).next_multiple_of(page);
         let mapping_bytes = first_buffer + usize::from(count) * buffer_bytes as usize;
@@ -86,6 +153,7 @@ impl Buffers {
         let mapping = NonNull::new(mapping).expect("a mapping is never at address zero");
         let (tail, leased) = (0, 0);
         let mut buffers = Buffers {
+            pool,
             mapping,
             mapping_bytes,
             first_buffer,
@@ -98,7 +166,7 @@ impl Buffers {
         // SAFETY: the address is page-aligned and `count` descriptions lie at it. They stay mapped
         // until `Buffers` is dropped, and `Ring::drop` keeps the order: unregister, then unmap; or
         // leak both.
-        unsafe { submitter.register_buf_ring_with_flags(mapping.as_ptr() as u64, count, GROUP, 0) }
+        unsafe { submitter.register_buf_ring_with_flags(mapping.as_ptr() as u64, count, group, 0) }
             .map_err(|source| SetupError::from_os("register the receive buffers", source))?;
         (0..count).for_each(|buffer| buffers.provide(buffer));
         Ok(buffers)
@@ -109,30 +177,27 @@ impl Buffers {
         let buffer = cqueue::buffer_select(flags)?;
         assert!(buffer < self.count, "the kernel filled a buffer that it was not given");
         self.leased += 1;
-        let ring = self.ring;
+        let Buffers { ring, pool, .. } = *self;
         let length = length.min(self.buffer_bytes);
-        Some(Received { lease: Some(Lease { ring, buffer, length }) })
+        Some(Received { lease: Some(Lease { ring, pool, buffer, length }) })
     }
 
-    pub(crate) fn recycle(&mut self, received: Received) {
-        if let Some(lease) = received.lease {
-            assert_eq!(lease.ring, self.ring, "a lease was given back to another ring");
-            self.leased -= 1;
-            self.provide(lease.buffer);
-        }
+    /// Ends a lease, which its caller owns and drops.
+    fn recycle(&mut self, lease: &Lease) {
+        assert_eq!(lease.ring, self.ring, "a lease was given back to another ring");
+        self.leased -= 1;
+        self.provide(lease.buffer);
     }
 
-    pub(crate) fn bytes(&self, received: &Received) -> &[u8] {
-        let Some(lease) = &received.lease else { return &[] };
+    fn bytes(&self, lease: &Lease) -> &[u8] {
         let (start, length) = self.place(lease);
         // SAFETY: `place` vouches for the range. The buffer is not the kernel's to write while the
-        // lease exists: leases cannot be copied, and `recycle` consumes this one and needs the
-        // `&mut self` that the returned borrow excludes.
+        // lease exists: leases cannot be copied, and `Pools::recycle` consumes this one and needs
+        // the `&mut self` that the returned borrow excludes.
         unsafe { std::slice::from_raw_parts(start, length) }
     }
 
-    pub(crate) fn bytes_mut(&mut self, received: &mut Received) -> &mut [u8] {
-        let Some(lease) = &received.lease else { return &mut [] };
+    fn bytes_mut(&mut self, lease: &mut Lease) -> &mut [u8] {
         let (start, length) = self.place(lease);
         // SAFETY: as in `bytes`; and the exclusive borrow of the pool makes this the only slice
         // into it.
@@ -152,6 +217,7 @@ impl Buffers {
     /// anonymous mapping is zeroed, and the kernel wrote over it).
     fn place(&self, lease: &Lease) -> (*mut u8, usize) {
         assert_eq!(lease.ring, self.ring, "a lease was used with another ring");
+        debug_assert_eq!(lease.pool, self.pool);
         (self.address(lease.buffer), lease.length as usize)
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use io_uring::cqueue;
 use socket2::SockAddr;
 
-use crate::buffers::Received;
+use crate::buffers::{Pool, Received};
 use crate::closing::Close;
 use crate::files::{Family, Kind, Socket};
 use crate::memory::KernelMemory;
@@ -141,8 +141,8 @@ impl Ring {
                 Kind::Connect,
                 Event::Connected { tag, socket, result: result.map(drop) },
             ),
-            Operation::Receive { tag, socket, buffer_bytes: _ } => {
-                self.received(tag, socket, result, completion.flags())
+            Operation::Receive { tag, socket, pool, buffer_bytes: _ } => {
+                self.received(tag, socket, pool, result, completion.flags())
             }
             Operation::Send { tag, socket, bytes, offset } => {
                 let result = result.map(|sent| sent as usize);
@@ -209,14 +209,19 @@ impl Ring {
         &mut self,
         tag: u64,
         socket: Socket,
+        pool: Pool,
         result: io::Result<u32>,
         flags: u32,
     ) -> Option<Event> {
         let length = result.as_ref().map_or(0, |length| *length);
         // The kernel may have taken a buffer also where it received nothing into it.
-        let lease = self.buffers.lease(flags, length);
+        let lease = self.buffers.of_mut(pool).lease(flags, length);
         let found_no_buffer =
             matches!(&result, Err(error) if error.raw_os_error() == Some(libc::ENOBUFS));
+        if found_no_buffer && pool == Pool::Large && self.files.is_open(socket) {
+            self.start_receive(socket, Pool::Ordinary, tag);
+            return None;
+        }
         if found_no_buffer && self.files.is_open(socket) {
             self.counters.receives_starved += 1;
             self.starved.push_back(StarvedReceive { socket, tag });
@@ -272,12 +277,19 @@ fn result(result: i32) -> io::Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::Settings;
+    use crate::setup::{BufferPool, Settings};
+
+    const SMALLEST: Settings = Settings {
+        submission_entries: 1,
+        slots: 1,
+        buffers: BufferPool { count: 1, bytes: 512 },
+        large_buffers: BufferPool { count: 1, bytes: 512 },
+    };
 
     /// Sixteen times as many completions as the queue has room for, submitted one at a time.
     #[test]
     fn full_queues_lose_nothing() {
-        let settings = Settings { submission_entries: 1, slots: 1, buffers: 1, buffer_bytes: 512 };
+        let settings = SMALLEST;
         let mut ring = Ring::open(&settings).unwrap();
         let nothing = UserData::from_u64(u64::MAX);
         for _ in 0..64 {
@@ -294,7 +306,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_waits_its_turn() {
-        let settings = Settings { submission_entries: 1, slots: 1, buffers: 1, buffer_bytes: 512 };
+        let settings = SMALLEST;
         let mut ring = Ring::open(&settings).unwrap();
         let target = CancelTarget::Accept(UserData::from_u64(u64::MAX));
         // As after a submit that the kernel had no memory for.

@@ -57,6 +57,6 @@ pub use completion::Event;
 pub use files::{Full, Socket};
 pub use listener::{ListenOptions, Listener};
 pub use ring::{Counters, Ring};
-pub use setup::{Features, Settings, SetupError, features};
+pub use setup::{BufferPool, Features, Settings, SetupError, features};
 pub use submission::{ConnectAddress, ConnectRefused};
 pub use waker::Waker;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use io_uring::{opcode, squeue, types};
 use socket2::{SockAddr, SockAddrStorage};
 
-use crate::buffers;
+use crate::buffers::Pool;
 use crate::closing::Close;
 use crate::files::Socket;
 use crate::memory::KernelMemory;
@@ -30,6 +30,7 @@ pub(crate) enum Operation {
     Receive {
         tag: u64,
         socket: Socket,
+        pool: Pool,
         buffer_bytes: u32,
     },
     Send {
@@ -98,9 +99,9 @@ impl Operation {
             Operation::Connect { socket, address, .. } => {
                 opcode::Connect::new(fixed(*socket), address.as_ptr().cast(), address.len()).build()
             }
-            Operation::Receive { socket, buffer_bytes, .. } => {
+            Operation::Receive { socket, pool, buffer_bytes, .. } => {
                 opcode::Recv::new(fixed(*socket), std::ptr::null_mut(), *buffer_bytes)
-                    .buf_group(buffers::GROUP)
+                    .buf_group(pool.group())
                     .build()
                     .flags(squeue::Flags::BUFFER_SELECT)
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, squeue, types};
 
-use crate::buffers::{Buffers, Received};
+use crate::buffers::{Pool, Pools, Received};
 use crate::files::{Files, Socket};
 use crate::setup::{self, Features, Settings, SetupError};
 use crate::user_data::{InFlight, UserData};
@@ -22,7 +22,7 @@ pub struct Ring {
     pub(crate) uring: IoUring,
     // The kernel may touch these two until nothing is in flight: `drop` frees them only then.
     pub(crate) in_flight: ManuallyDrop<InFlight>,
-    pub(crate) buffers: ManuallyDrop<Buffers>,
+    pub(crate) buffers: ManuallyDrop<Pools>,
     pub(crate) files: Files,
     /// Submissions that the submission queue had no room for, in order.
     pub(crate) backlog: VecDeque<squeue::Entry>,
@@ -74,7 +74,7 @@ impl Ring {
         let identity = NEXT_IDENTITY.fetch_add(1, Ordering::Relaxed);
 
         let (uring, features) = setup::open(settings)?;
-        let buffers = Buffers::register(&uring.submitter(), settings, identity)?;
+        let buffers = Pools::register(&uring.submitter(), settings, identity)?;
         let waker =
             Waker::new().map_err(|source| SetupError::from_os("make an eventfd", source))?;
         let mut ring = Ring {
@@ -201,7 +201,9 @@ impl Drop for Ring {
         }
         // Closes the connections now rather than when the kernel gets to tearing down the ring.
         let _ = self.uring.submitter().unregister_files();
-        let _ = self.uring.submitter().unregister_buf_ring(crate::buffers::GROUP);
+        for pool in [Pool::Ordinary, Pool::Large] {
+            let _ = self.uring.submitter().unregister_buf_ring(pool.group());
+        }
         // SAFETY: dropped once, here, and not used after. No operation is in flight, so the kernel
         // writes to none of these buffers any more, and leases only name them.
         unsafe { ManuallyDrop::drop(&mut self.buffers) };
@@ -223,9 +225,14 @@ mod tests {
     use crate::listener::{ListenOptions, Listener};
     use crate::memory::KernelMemory;
     use crate::operation::Operation;
+    use crate::setup::BufferPool;
 
-    const SETTINGS: Settings =
-        Settings { submission_entries: 8, slots: 4, buffers: 4, buffer_bytes: 512 };
+    const SETTINGS: Settings = Settings {
+        submission_entries: 8,
+        slots: 4,
+        buffers: BufferPool { count: 4, bytes: 512 },
+        large_buffers: BufferPool { count: 1, bytes: 4096 },
+    };
 
     fn wait_for_event(ring: &mut Ring) -> Event {
         loop {

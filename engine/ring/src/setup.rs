@@ -14,10 +14,19 @@ pub struct Settings {
     /// Size of the direct descriptor table: connections of either side, armed accepts, and
     /// connections being closed. 1 to 2^20, and not above `RLIMIT_NOFILE`.
     pub slots: u32,
-    /// How many receive buffers; a power of two up to 32,768.
-    pub buffers: u16,
-    /// The size of each receive buffer, in bytes.
-    pub buffer_bytes: u32,
+    /// The receive buffers.
+    pub buffers: BufferPool,
+    /// The few large receive buffers, for [`Ring::receive_bulk`](crate::Ring::receive_bulk).
+    pub large_buffers: BufferPool,
+}
+
+/// The sizes of a pool of receive buffers.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct BufferPool {
+    /// How many buffers; a power of two up to 32,768.
+    pub count: u16,
+    /// The size of each, in bytes.
+    pub bytes: u32,
 }
 
 /// `IORING_MAX_FIXED_FILES` of the kernel.
@@ -185,18 +194,20 @@ pub(crate) fn open(settings: &Settings) -> Result<(IoUring, Features), SetupErro
 
 fn check(settings: &Settings) -> Result<(), SetupError> {
     let invalid = |what| Err(SetupError::InvalidSettings { what });
-    let Settings { submission_entries, slots, buffers, buffer_bytes } = *settings;
+    let Settings { submission_entries, slots, buffers, large_buffers } = *settings;
     if submission_entries == 0 {
         return invalid("submission queue must have at least one entry");
     }
     if slots == 0 || slots > SLOTS_MAX {
         return invalid("descriptor table must have from 1 to 1048576 slots");
     }
-    if !buffers.is_power_of_two() || buffers > BUFFERS_MAX {
-        return invalid("number of receive buffers must be a power of two up to 32768");
-    }
-    if buffer_bytes == 0 || buffer_bytes > i32::MAX as u32 {
-        return invalid("receive buffers must have from 1 to 2147483647 bytes");
+    for BufferPool { count, bytes } in [buffers, large_buffers] {
+        if !count.is_power_of_two() || count > BUFFERS_MAX {
+            return invalid("number of receive buffers must be a power of two up to 32768");
+        }
+        if bytes == 0 || bytes > i32::MAX as u32 {
+            return invalid("receive buffers must have from 1 to 2147483647 bytes");
+        }
     }
     let limit = files_limit();
     if u64::from(slots) > limit {

@@ -9,11 +9,12 @@ use std::time::Duration;
 use io_uring::{squeue, types};
 use socket2::{Domain, SockAddr, Type};
 
+use crate::buffers::Pool;
 use crate::files::{Family, Full, Kind, Socket};
 use crate::listener::Listener;
 use crate::memory::KernelMemory;
 use crate::operation::{CancelTarget, Operation, PeerAddress};
-use crate::ring::Ring;
+use crate::ring::{Ring, StarvedReceive};
 use crate::user_data::UserData;
 
 /// Where to connect to.
@@ -111,9 +112,25 @@ impl Ring {
     /// otherwise is ignored and counted.
     pub fn receive(&mut self, socket: Socket, tag: u64) {
         if self.begin(socket, Kind::Receive) {
-            let buffer_bytes = self.buffers.buffer_bytes();
-            self.start(Operation::Receive { tag, socket, buffer_bytes });
+            self.start_receive(socket, Pool::Ordinary, tag);
         }
+    }
+
+    /// As [`Ring::receive`], into one of the few large buffers, for a connection that has much to say;
+    /// while none of them is free, into an ordinary one.
+    ///
+    /// # Panics
+    ///
+    /// As [`Ring::receive`].
+    pub fn receive_bulk(&mut self, socket: Socket, tag: u64) {
+        if self.begin(socket, Kind::Receive) {
+            self.start_receive(socket, Pool::Large, tag);
+        }
+    }
+
+    pub(crate) fn start_receive(&mut self, socket: Socket, pool: Pool, tag: u64) {
+        let buffer_bytes = self.buffers.of(pool).buffer_bytes();
+        self.start(Operation::Receive { tag, socket, pool, buffer_bytes });
     }
 
     /// Sends `bytes[offset..]`, all of it unless the connection fails. The ring owns the bytes until
@@ -234,12 +251,10 @@ impl Ring {
     /// fails again has lost its buffer to another one whose completion is yet to be read, so that
     /// this does not spin.
     fn retry_starved(&mut self) {
-        let count = self.starved.len().min(self.buffers.unleased());
-        let buffer_bytes = self.buffers.buffer_bytes();
+        let count = self.starved.len().min(self.buffers.of(Pool::Ordinary).unleased());
         for _ in 0..count {
-            if let Some(starved) = self.starved.pop_front() {
-                let (tag, socket) = (starved.tag, starved.socket);
-                self.start(Operation::Receive { tag, socket, buffer_bytes });
+            if let Some(StarvedReceive { socket, tag }) = self.starved.pop_front() {
+                self.start_receive(socket, Pool::Ordinary, tag);
             }
         }
     }

@@ -7,13 +7,13 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use countersign_ring::{Close, Event, Ring, Settings};
+use countersign_ring::{BufferPool, Close, Event, Ring, Settings};
 use worker::{PATIENCE, SETTINGS, connection, open, wait, wait_for_bytes};
 
 /// Two small buffers for eight connections that all have more to say than both can hold.
 #[test]
 fn receives_without_a_buffer_wait_for_one() {
-    let settings = Settings { buffers: 2, buffer_bytes: 64, ..SETTINGS };
+    let settings = Settings { buffers: BufferPool { count: 2, bytes: 64 }, ..SETTINGS };
     let mut ring = Ring::open(&settings).unwrap();
     let mut connections: Vec<_> = (0..8).map(|_| connection(&mut ring)).collect();
     for (n, (socket, client)) in connections.iter_mut().enumerate() {
@@ -51,7 +51,9 @@ fn receives_without_a_buffer_wait_for_one() {
 
 #[test]
 fn a_receive_without_a_buffer_costs_nothing_while_it_waits() {
-    let mut ring = Ring::open(&Settings { buffers: 1, ..SETTINGS }).unwrap();
+    let mut ring =
+        Ring::open(&Settings { buffers: BufferPool { count: 1, ..SETTINGS.buffers }, ..SETTINGS })
+            .unwrap();
     let (first, mut first_client) = connection(&mut ring);
     let (second, mut second_client) = connection(&mut ring);
     first_client.write_all(b"first").unwrap();
@@ -73,7 +75,9 @@ fn a_receive_without_a_buffer_costs_nothing_while_it_waits() {
 
 #[test]
 fn a_connection_whose_receive_waits_for_a_buffer_can_be_closed() {
-    let mut ring = Ring::open(&Settings { buffers: 1, ..SETTINGS }).unwrap();
+    let mut ring =
+        Ring::open(&Settings { buffers: BufferPool { count: 1, ..SETTINGS.buffers }, ..SETTINGS })
+            .unwrap();
     let (first, mut first_client) = connection(&mut ring);
     let (second, mut second_client) = connection(&mut ring);
     first_client.write_all(b"first").unwrap();
@@ -113,4 +117,32 @@ fn a_lease_is_good_only_for_the_ring_that_gave_it() {
     let Event::Received { received, .. } = wait(&mut ring) else { panic!() };
     assert!(catch_unwind(AssertUnwindSafe(|| other.bytes(&received).len())).is_err());
     assert!(catch_unwind(AssertUnwindSafe(|| other.recycle(received))).is_err());
+}
+
+/// More connections with much to say than there are large buffers: the others take ordinary ones.
+#[test]
+fn a_bulk_receive_takes_a_large_buffer_or_failing_that_an_ordinary_one() {
+    let mut ring = open();
+    let mut connections: Vec<_> = (0..3).map(|_| connection(&mut ring)).collect();
+    for (n, (socket, client)) in connections.iter_mut().enumerate() {
+        client.write_all(&[n as u8; 60_000]).unwrap();
+        ring.receive_bulk(*socket, n as u64);
+    }
+    let mut leases = Vec::new();
+    while leases.len() < 3 {
+        let Event::Received { tag, received, .. } = wait(&mut ring) else { panic!() };
+        assert!(ring.bytes(&received).iter().all(|byte| u64::from(*byte) == tag));
+        leases.push(received);
+    }
+    let mut lengths: Vec<_> = leases.iter().map(|received| received.len()).collect();
+    lengths.sort_unstable();
+    assert_eq!(lengths[0], 4096, "{lengths:?}");
+    assert!(lengths[1..].iter().all(|length| *length > 4096), "{lengths:?}");
+
+    leases.into_iter().for_each(|lease| ring.recycle(lease));
+    let (socket, client) = &mut connections[0];
+    client.write_all(b"more").unwrap();
+    ring.receive_bulk(*socket, 9);
+    let Event::Received { received, .. } = wait(&mut ring) else { panic!() };
+    ring.recycle(received);
 }

@@ -6,7 +6,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use countersign_ring::{Close, ConnectAddress, Event, ListenOptions, Listener, Ring, Settings};
+use countersign_ring::{
+    BufferPool, Close, ConnectAddress, Event, ListenOptions, Listener, Ring, Settings,
+};
 use worker::{PATIENCE, SETTINGS, connection, listen, open, wait};
 
 #[test]
@@ -108,7 +110,9 @@ fn a_connect_that_hangs_is_given_up_by_closing_it() {
 
 #[test]
 fn a_receive_that_completed_before_the_close_gives_its_buffer_back() {
-    let mut ring = Ring::open(&Settings { buffers: 1, ..SETTINGS }).unwrap();
+    let mut ring =
+        Ring::open(&Settings { buffers: BufferPool { count: 1, ..SETTINGS.buffers }, ..SETTINGS })
+            .unwrap();
     for _ in 0..3 {
         let (socket, mut client) = connection(&mut ring);
         client.write_all(b"never delivered").unwrap();

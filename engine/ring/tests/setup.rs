@@ -2,7 +2,7 @@
 
 mod worker;
 
-use countersign_ring::{Ring, Settings, SetupError, features};
+use countersign_ring::{BufferPool, Ring, Settings, SetupError, features};
 use rustix::process::{Resource, getrlimit};
 use worker::SETTINGS;
 
@@ -35,14 +35,28 @@ fn impossible_sizes_are_refused_by_name() {
     assert!(message(Settings { submission_entries: 0, ..SETTINGS }).contains("submission queue"));
     assert!(message(Settings { slots: 0, ..SETTINGS }).contains("slots"));
     assert!(message(Settings { slots: 1 << 21, ..SETTINGS }).contains("slots"));
-    assert!(message(Settings { buffers: 0, ..SETTINGS }).contains("power of two"));
-    assert!(message(Settings { buffers: 48, ..SETTINGS }).contains("power of two"));
-    assert!(message(Settings { buffer_bytes: 0, ..SETTINGS }).contains("bytes"));
+    assert!(
+        message(Settings { buffers: BufferPool { count: 0, ..SETTINGS.buffers }, ..SETTINGS })
+            .contains("power of two")
+    );
+    assert!(
+        message(Settings { buffers: BufferPool { count: 48, ..SETTINGS.buffers }, ..SETTINGS })
+            .contains("power of two")
+    );
+    assert!(
+        message(Settings { large_buffers: BufferPool { count: 1, bytes: 0 }, ..SETTINGS })
+            .contains("bytes")
+    );
 }
 
 #[test]
 fn the_smallest_ring_opens() {
-    let smallest = Settings { submission_entries: 1, slots: 1, buffers: 1, buffer_bytes: 1 };
+    let smallest = Settings {
+        submission_entries: 1,
+        slots: 1,
+        buffers: BufferPool { count: 1, bytes: 1 },
+        large_buffers: BufferPool { count: 1, bytes: 1 },
+    };
     let ring = Ring::open(&smallest).unwrap();
     assert_eq!((ring.slots(), ring.slots_free(), ring.in_flight()), (1, 1, 0));
 }

@@ -227,6 +227,7 @@ impl Shard {
                 let key = Key::from_tag(tag);
                 let now = self.now;
                 if let Some((entry, side)) = find(&mut self.table, key, socket) {
+                    entry.note_received(side, received.len());
                     let bytes = self.ring.bytes(&received);
                     entry.connection.handle_completion(now, Completion::Received(side, bytes));
                 }
@@ -363,6 +364,9 @@ impl Shard {
             Side::Upstream => entry.upstream,
         };
         match op {
+            Op::Receive(side) if entry.receives_bulk(side) => {
+                self.ring.receive_bulk(socket(side)?, tag);
+            }
             Op::Receive(side) => self.ring.receive(socket(side)?, tag),
             Op::Send(side, buffer) => {
                 let (bytes, sent) = buffer.into_parts();

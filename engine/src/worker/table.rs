@@ -1,6 +1,7 @@
 //! The worker's connections, by keys that do not outlive them.
 
-use countersign_proto::{Connection, Moment};
+use countersign_proto::limits::RECEIVE_BYTES;
+use countersign_proto::{Connection, Moment, Side};
 use countersign_ring::Socket;
 use slab::Slab;
 
@@ -38,11 +39,32 @@ pub(super) struct Entry {
     pub(super) upstream: Option<Socket>,
     /// The listening socket it came in through.
     pub(super) through: u64,
+    /// Its last chunk from the client, from the upstream, was a full one: the next may be larger.
+    pub(super) client_bulk: bool,
+    pub(super) upstream_bulk: bool,
     /// Its handshake is still under way.
     pub(super) handshaking: bool,
     /// The time of its one live entry among the timers.
     pub(super) timer: Option<Moment>,
     generation: u32,
+}
+
+impl Entry {
+    pub(super) fn receives_bulk(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.client_bulk,
+            Side::Upstream => self.upstream_bulk,
+        }
+    }
+
+    /// A chunk of `bytes` came from `side`.
+    pub(super) fn note_received(&mut self, side: Side, bytes: usize) {
+        let bulk = bytes >= RECEIVE_BYTES && !self.handshaking;
+        match side {
+            Side::Client => self.client_bulk = bulk,
+            Side::Upstream => self.upstream_bulk = bulk,
+        }
+    }
 }
 
 /// All of them.
@@ -61,6 +83,8 @@ impl Table {
             client: Some(client),
             upstream: None,
             through,
+            client_bulk: false,
+            upstream_bulk: false,
             handshaking: true,
             timer: None,
             generation,

@@ -5,13 +5,17 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use countersign_ring::{Event, ListenOptions, Listener, Ring, Settings, Socket};
+use countersign_ring::{BufferPool, Event, ListenOptions, Listener, Ring, Settings, Socket};
 
 /// After this long a test has failed rather than being slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) const SETTINGS: Settings =
-    Settings { submission_entries: 64, slots: 64, buffers: 16, buffer_bytes: 4096 };
+pub(crate) const SETTINGS: Settings = Settings {
+    submission_entries: 64,
+    slots: 64,
+    buffers: BufferPool { count: 16, bytes: 4096 },
+    large_buffers: BufferPool { count: 2, bytes: 65536 },
+};
 
 pub(crate) fn open() -> Ring {
     Ring::open(&SETTINGS).expect("the tests need a kernel with io_uring")
