@@ -1,12 +1,17 @@
 //! What the connections of one worker share: stacks, and the budgets that bound them together.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use countersign_fiber::{StackError, Stacks};
 
 use crate::limits::Limits;
 use crate::seam::{Budget, WorkKind};
+
+/// Emptied send buffers that are kept for the next send: so many, each of at most so many bytes. A
+/// connection with nothing to send has none.
+const SPARE_BUFFERS_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 256 * 1024;
 
 /// A worker's stacks and budgets. Cloning gives another handle to the same.
 #[derive(Clone)]
@@ -19,6 +24,7 @@ struct Inner {
     signing: Counter,
     lookups: Counter,
     drains: Counter,
+    spare_buffers: RefCell<Vec<Vec<u8>>>,
 }
 
 struct Counter {
@@ -53,6 +59,7 @@ impl Desk {
                 signing: counter(limits.signing_suspensions),
                 lookups: counter(limits.lookup_suspensions),
                 drains: counter(limits.drains),
+                spare_buffers: RefCell::default(),
             }),
         })
     }
@@ -83,6 +90,20 @@ impl Desk {
 
     pub(crate) fn stacks(&self) -> &Stacks {
         &self.inner.stacks
+    }
+
+    /// An empty buffer, perhaps with room in it.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.inner.spare_buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back that is not needed any more.
+    pub(crate) fn spare(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.inner.spare_buffers.borrow_mut();
+        if (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) && spare.len() < SPARE_BUFFERS_MAX {
+            buffer.clear();
+            spare.push(buffer);
+        }
     }
 
     /// A place for a step that suspends, unless its budget is spent.

@@ -54,9 +54,9 @@ impl Core {
         Self {
             now,
             listener,
+            client: Stream::open(Side::Client, desk.clone()),
+            upstream: Stream::absent(Side::Upstream, desk.clone()),
             desk,
-            client: Stream::open(Side::Client),
-            upstream: Stream::absent(Side::Upstream),
             timers: Timers::default(),
             urgent: None,
             events: VecDeque::new(),

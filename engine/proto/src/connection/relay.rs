@@ -2,8 +2,8 @@
 
 mod facts;
 
-use std::io;
 use std::time::Duration;
+use std::{io, mem};
 
 use super::Phase;
 use super::authorize::Authorized;
@@ -159,7 +159,12 @@ impl Relay {
     fn open(mut self, core: &mut Core, bytes: &[u8]) -> Phase {
         let plaintext = match &mut self.backend {
             Backend::Socket => core.upstream.out(),
-            Backend::BuiltIn { requests, .. } => requests,
+            Backend::BuiltIn { requests, .. } => {
+                if requests.capacity() == 0 {
+                    *requests = core.desk.buffer();
+                }
+                requests
+            }
         };
         match self.records.open(bytes, plaintext, core.client.out()) {
             Ok(Opened::More) => {}
@@ -181,6 +186,10 @@ impl Relay {
             if core.client.unsent() < core.listener.limits.relay_bytes {
                 let taken = whoami.receive(requests, &mut answers);
                 requests.drain(..taken);
+                if requests.is_empty() {
+                    // An idle connection owns no buffer.
+                    core.desk.spare(mem::take(requests));
+                }
             }
             if self.client_complete && requests.is_empty() {
                 whoami.end_of_stream();

@@ -2,11 +2,9 @@
 
 use std::mem;
 
+use crate::desk::Desk;
 use crate::op::{CloseManner, Op, SendBuffer, Side};
 use crate::report::Traffic;
-
-/// Buffers that grew beyond this are not kept for the next send.
-const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -20,7 +18,8 @@ pub(crate) struct Stream {
     sending: usize,
     receiving: bool,
     shutdown: Shutdown,
-    spare: Vec<u8>,
+    /// Where buffers come from and go back to.
+    desk: Desk,
     pub(crate) traffic: Traffic,
 }
 
@@ -42,11 +41,11 @@ enum Shutdown {
 }
 
 impl Stream {
-    pub(crate) fn open(side: Side) -> Self {
-        Self { lifecycle: Lifecycle::Open, ..Self::absent(side) }
+    pub(crate) fn open(side: Side, desk: Desk) -> Self {
+        Self { lifecycle: Lifecycle::Open, ..Self::absent(side, desk) }
     }
 
-    pub(crate) fn absent(side: Side) -> Self {
+    pub(crate) fn absent(side: Side, desk: Desk) -> Self {
         Self {
             side,
             lifecycle: Lifecycle::Absent,
@@ -55,7 +54,7 @@ impl Stream {
             sending: 0,
             receiving: false,
             shutdown: Shutdown::No,
-            spare: Vec::new(),
+            desk,
             traffic: Traffic::default(),
         }
     }
@@ -74,7 +73,7 @@ impl Stream {
     /// Where to append what is to be sent.
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         if self.queued.capacity() == 0 {
-            self.queued = mem::take(&mut self.spare);
+            self.queued = self.desk.buffer();
         }
         &mut self.queued
     }
@@ -141,7 +140,12 @@ impl Stream {
         }
         let buffer = match self.unfinished.take() {
             Some(buffer) => buffer,
-            None if self.queued.is_empty() => return None,
+            None if self.queued.is_empty() => {
+                if self.queued.capacity() > 0 {
+                    self.desk.spare(mem::take(&mut self.queued));
+                }
+                return None;
+            }
             None => SendBuffer::new(mem::take(&mut self.queued)),
         };
         self.sending = buffer.remaining().len();
@@ -173,11 +177,7 @@ impl Stream {
             self.unfinished = Some(buffer);
             return true;
         }
-        let (mut bytes, _) = buffer.into_parts();
-        if bytes.capacity() <= SPARE_BYTES_MAX {
-            bytes.clear();
-            self.spare = bytes;
-        }
+        self.desk.spare(buffer.into_parts().0);
         true
     }
 
@@ -191,6 +191,5 @@ impl Stream {
     pub(crate) fn closed(&mut self) {
         debug_assert_eq!(self.lifecycle, Lifecycle::Closing);
         self.lifecycle = Lifecycle::Closed;
-        self.spare = Vec::new();
     }
 }
