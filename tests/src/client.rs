@@ -445,6 +445,17 @@ impl Client {
         }
     }
 
+    /// Sends a KeyUpdate that asks for one in return.
+    ///
+    /// # Panics
+    ///
+    /// In TLS 1.2, which has none.
+    pub fn update_keys(&mut self) {
+        self.tls.refresh_traffic_keys().expect("TLS 1.3");
+        let update = self.take_pending();
+        self.write_raw(&update);
+    }
+
     /// Says close_notify and leaves the socket open: this side will send nothing more.
     pub fn close_notify(&mut self) {
         self.tls.send_close_notify();

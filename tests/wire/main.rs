@@ -10,6 +10,7 @@ mod clients;
 mod configured;
 mod cut_handshakes;
 mod identities;
+mod key_updates;
 mod keys;
 mod life;
 mod limits;

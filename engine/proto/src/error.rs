@@ -125,6 +125,8 @@ reasons! {
     Stopped = "stopped", Limit, None;
     /// No room for the connection to the upstream.
     ConnectionTableFull = "connection_table_full", Limit, None;
+    /// So much was sent under one key that more would weaken it, and the version cannot change keys.
+    KeyExhausted = "key_exhausted", Limit, None;
     /// A fault of this program; please report it.
     Internal = "internal", Bug, Some(Alert::InternalError);
 }

@@ -32,6 +32,8 @@ pub(crate) enum Request {
 pub(crate) enum Report {
     /// What time is it?
     Time,
+    /// The server name as rustls has read it: is it the one that the identity was chosen by?
+    ServerName(Option<String>),
     /// The client's chain holds.
     Chain(Box<VerifiedChain>),
     /// The client has the key of its end entity certificate: may it come in?

@@ -3,13 +3,14 @@
 mod alert;
 mod client_hello;
 mod config;
+pub(crate) mod flight;
 mod provider;
 mod signer;
 mod trust_domain;
 mod verifier;
 
 pub(crate) use alert::plaintext_alert;
-pub(crate) use client_hello::{key_share_groups, predates_tls12};
+pub(crate) use client_hello::{Arrival, ClientHello};
 pub use config::{ClientAuth, Credentials, CredentialsError, Identity, TlsParameters};
 pub use provider::{Groups, Handoff, default_suites, provider};
 pub use trust_domain::{ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain};

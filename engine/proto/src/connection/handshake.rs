@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use countersign_fiber::{Fiber, NoStack, Panicked, Progress};
-use rustls::ServerConnection;
-use rustls::server::Accepted;
+use rustls::ServerConfig;
+use rustls::server::UnbufferedServerConnection;
 
 use super::Phase;
 use super::authorize::Authorized;
@@ -16,14 +16,18 @@ use super::verify::VerifiedClient;
 use crate::desk::Place;
 use crate::error::{Blame, Reason};
 use crate::op::{Op, OperationId};
-use crate::record::RustlsRecords;
+use crate::record::{RecordError, TrafficRecords};
 use crate::report::{Event, TlsFacts};
 use crate::seam::{Outcome, Reply, Report, Request, Verdict, WorkFailure};
-use crate::tls::{ClientAuth, TlsVersion, VerifiedChain};
+use crate::tls::flight::{self, Advance, Flight};
+use crate::tls::{ClientAuth, ClientHello, TlsVersion, VerifiedChain};
+
+/// A handshake message of the largest size that rustls reads, in a few records.
+const INPUT_BYTES_MAX: usize = 80 * 1024;
 
 pub(super) struct ExpectFinished {
     step: Step,
-    /// Received while a step was suspended, or beyond the ClientHello.
+    /// The start of a record, or received while a step was suspended.
     unread: Vec<u8>,
     chain: Option<Box<VerifiedChain>>,
     authorized: Option<Authorized>,
@@ -44,7 +48,7 @@ enum Anonymous {
 
 enum Step {
     /// Waits for the client.
-    Resting(Box<ServerConnection>),
+    Resting(Box<UnbufferedServerConnection>),
     /// Waits for the outcome of an operation.
     Suspended { fiber: Fiber<Request, Reply, StepEnd>, operation: OperationId, _place: Place },
     /// Only while a method runs.
@@ -53,23 +57,31 @@ enum Step {
 
 /// What a step leaves behind.
 struct StepEnd {
-    tls: Option<Box<ServerConnection>>,
-    /// Of a connection that did not come to be.
-    output: Vec<u8>,
-    result: Result<(), rustls::Error>,
+    tls: Box<UnbufferedServerConnection>,
+    flight: Flight,
+    result: Result<Advance, rustls::Error>,
 }
 
 type StepProgress = Progress<Request, Reply, StepEnd>;
 
-impl ExpectFinished {
-    /// The ClientHello is complete: it arrived as `wire`, and with it `unread`, which came after it.
-    pub(super) fn begin(core: &mut Core, accepted: Accepted, wire: &[u8], unread: &[u8]) -> Phase {
-        let hello = accepted.client_hello();
-        core.report.server_name = hello.server_name().map(str::to_owned);
+/// With which configuration a client is answered.
+pub(super) struct Choice {
+    config: Arc<ServerConfig>,
+    anonymous: Anonymous,
+}
+
+impl Choice {
+    /// By what the client's hello asks for.
+    ///
+    /// # Errors
+    /// The phase in which a client ends that is not to be answered.
+    pub(super) fn make(core: &mut Core, hello: &ClientHello<'_>) -> Result<Self, Phase> {
+        core.report.server_name = hello.server_name().map(str::to_ascii_lowercase);
         let listener = Arc::clone(&core.listener);
-        let Some(identity) = listener.identities.choose(hello.server_name()) else {
-            return core
-                .refuse_in_plaintext(Reason::UnknownServerName, "no identity answers to it");
+        let Some(identity) = listener.identities.choose(core.report.server_name.as_deref()) else {
+            return Err(
+                core.refuse_in_plaintext(Reason::UnknownServerName, "no identity answers to it")
+            );
         };
         let anonymous = match identity.client_auth() {
             ClientAuth::Require => Anonymous::Never,
@@ -79,28 +91,31 @@ impl ExpectFinished {
         if anonymous == Anonymous::Always && Authorized::anonymous(&listener.policy).is_none() {
             let detail =
                 "no client is asked for a certificate, and no rule lets an anonymous one in";
-            return core.refuse_in_plaintext(Reason::DeniedByRule, detail);
+            return Err(core.refuse_in_plaintext(Reason::DeniedByRule, detail));
         }
-        let config = identity.config_for(&hello, wire);
+        Ok(Self { config: identity.config_for(hello), anonymous })
+    }
+}
+
+impl ExpectFinished {
+    /// The ClientHello is complete. `wire` is what has arrived: its records and what came after them.
+    pub(super) fn begin(core: &mut Core, choice: Choice, wire: Vec<u8>) -> Phase {
+        let tls = match UnbufferedServerConnection::new(choice.config) {
+            Ok(tls) => Box::new(tls),
+            Err(error) => {
+                return core.refuse_in_plaintext(Reason::Internal, error.to_string());
+            }
+        };
         let phase = Box::new(Self {
             step: Step::Running,
-            unread: unread.to_vec(),
+            unread: Vec::new(),
             chain: None,
             authorized: None,
-            anonymous,
+            anonymous: choice.anonymous,
             problem: None,
             encrypted: false,
         });
-        let step = move || match accepted.into_connection(config) {
-            Ok(tls) => StepEnd { tls: Some(Box::new(tls)), output: Vec::new(), result: Ok(()) },
-            Err((error, mut alert)) => {
-                let mut output = Vec::new();
-                // Writing to memory does not fail.
-                let _ = alert.write_all(&mut output);
-                StepEnd { tls: None, output, result: Err(error) }
-            }
-        };
-        phase.start(core, step)
+        phase.read(core, tls, wire)
     }
 
     pub(super) fn is_suspended(&self) -> bool {
@@ -109,7 +124,11 @@ impl ExpectFinished {
 
     pub(super) fn received(mut self: Box<Self>, core: &mut Core, bytes: &[u8]) -> Phase {
         match std::mem::replace(&mut self.step, Step::Running) {
-            Step::Resting(tls) if !bytes.is_empty() => self.read(core, tls, bytes),
+            Step::Resting(tls) if !bytes.is_empty() => {
+                let mut input = std::mem::take(&mut self.unread);
+                input.extend_from_slice(bytes);
+                self.read(core, tls, input)
+            }
             Step::Resting(_) => {
                 core.give_up(Reason::ClientClosed, "in the middle of the handshake")
             }
@@ -166,30 +185,17 @@ impl ExpectFinished {
         core.refuse_in_plaintext(Reason::HandshakeTimeout, detail)
     }
 
-    /// Gives rustls what it takes of `bytes` and runs a step over it.
+    /// Runs a step over `input`.
     fn read(
-        mut self: Box<Self>,
+        self: Box<Self>,
         core: &mut Core,
-        mut tls: Box<ServerConnection>,
-        bytes: &[u8],
+        mut tls: Box<UnbufferedServerConnection>,
+        input: Vec<u8>,
     ) -> Phase {
-        let mut rest = bytes;
-        let taken = tls.read_tls(&mut rest);
-        self.unread = rest.to_vec();
-        match taken {
-            Ok(count) if count > 0 => self.start(core, move || {
-                let result = tls.process_new_packets().map(drop);
-                StepEnd { tls: Some(tls), output: Vec::new(), result }
-            }),
-            Ok(_) => core.refuse_in_plaintext(Reason::MalformedMessage, "a message too large"),
-            Err(error) => self.refuse(
-                core,
-                Some(tls),
-                Vec::new(),
-                Reason::MalformedMessage,
-                error.to_string(),
-            ),
-        }
+        self.start(core, move || {
+            let (flight, result) = flight::run(&mut tls, input);
+            StepEnd { tls, flight, result }
+        })
     }
 
     fn start(self: Box<Self>, core: &mut Core, step: impl FnOnce() -> StepEnd + 'static) -> Phase {
@@ -238,6 +244,14 @@ impl ExpectFinished {
     fn answer(&mut self, core: &mut Core, report: Report) -> Reply {
         match report {
             Report::Time => Reply::Time(core.now.unix),
+            Report::ServerName(name) if name == core.report.server_name => {
+                Reply::Verdict(Verdict::Admitted)
+            }
+            Report::ServerName(name) => {
+                let detail = format!("rustls has read another server name: {name:?}");
+                self.problem.get_or_insert((Reason::Internal, detail));
+                Reply::Verdict(Verdict::Denied)
+            }
             Report::Chain(chain) => {
                 self.chain = Some(chain);
                 Reply::Noted
@@ -277,33 +291,42 @@ impl ExpectFinished {
     }
 
     fn ended(mut self: Box<Self>, core: &mut Core, end: StepEnd) -> Phase {
-        let mut tls = match (end.result, end.tls) {
-            (Ok(()), Some(tls)) => tls,
-            (Ok(()), None) => return core.give_up(Reason::Internal, "a step lost its connection"),
-            (Err(error), tls) => {
+        let StepEnd { tls, flight: Flight { mut output, rest }, result } = end;
+        note_facts(core, &tls);
+        let advance = match result {
+            Ok(advance) => advance,
+            Err(error) => {
                 let (reason, detail) = match self.problem.take() {
                     Some(problem) => problem,
                     None => (Reason::of(&error), error.to_string()),
                 };
-                return self.refuse(core, tls, end.output, reason, detail);
+                return self.refuse(core, Some(&tls), output, reason, detail);
             }
         };
-        note_facts(core, &tls);
-        let start = core.client.out().len();
-        write_out(&mut tls, core.client.out());
-        self.encrypted |= has_encrypted_record(&core.client.out()[start..]);
-        if !tls.is_handshaking() {
-            return self.finish(core, tls);
+        self.encrypted |= has_encrypted_record(&output);
+        core.client.out().append(&mut output);
+        // What arrived while the step was suspended comes behind what it left over.
+        let arrived = !self.unread.is_empty();
+        let mut input = rest;
+        input.append(&mut self.unread);
+        match advance {
+            Advance::Finished => self.finish(core, *tls, input),
+            Advance::ClientClosed => {
+                core.give_up(Reason::ClientClosed, "by close_notify in the middle of the handshake")
+            }
+            Advance::Waiting if input.len() > INPUT_BYTES_MAX => {
+                core.refuse_in_plaintext(Reason::MalformedMessage, "a message too large")
+            }
+            Advance::Waiting if arrived => self.read(core, tls, input),
+            Advance::Waiting => {
+                self.unread = input;
+                self.step = Step::Resting(tls);
+                Phase::ExpectFinished(self)
+            }
         }
-        if self.unread.is_empty() {
-            self.step = Step::Resting(tls);
-            return Phase::ExpectFinished(self);
-        }
-        let unread = std::mem::take(&mut self.unread);
-        self.read(core, tls, &unread)
     }
 
-    fn finish(self, core: &mut Core, tls: Box<ServerConnection>) -> Phase {
+    fn finish(self, core: &mut Core, tls: UnbufferedServerConnection, unread: Vec<u8>) -> Phase {
         core.timers.stop(Timer::Handshake);
         let presented = tls.peer_certificates().is_some_and(|chain| !chain.is_empty());
         let authorized = match self.authorized {
@@ -327,11 +350,15 @@ impl ExpectFinished {
         core.report.rule = Some(Arc::clone(authorized.rule()));
         core.report.alpn =
             tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+        let records = match records(tls) {
+            Ok(records) => records,
+            Err(error) => return core.give_up(error.reason, error.detail),
+        };
         core.report.allowed = true;
         core.report.established_at = Some(core.now.moment);
         let handshake = core.now.moment - core.report.accepted_at;
         core.events.push_back(Event::Established { handshake });
-        ExpectUpstream::begin(core, authorized, Box::new(RustlsRecords::new(tls)), self.unread)
+        ExpectUpstream::begin(core, authorized, Box::new(records), unread)
     }
 
     /// Ends the handshake with the right alert: rustls' own where it has chosen one; ours, in
@@ -339,16 +366,12 @@ impl ExpectFinished {
     fn refuse(
         &self,
         core: &mut Core,
-        tls: Option<Box<ServerConnection>>,
+        tls: Option<&UnbufferedServerConnection>,
         mut output: Vec<u8>,
         reason: Reason,
         detail: String,
     ) -> Phase {
-        let version = tls.as_ref().and_then(|tls| tls.protocol_version());
-        if let Some(mut tls) = tls {
-            note_facts(core, &tls);
-            write_out(&mut tls, &mut output);
-        }
+        let version = tls.and_then(|tls| tls.protocol_version());
         // TLS 1.2 encrypts nothing of the handshake but Finished, which we send last.
         let plaintext = !self.encrypted || version == Some(rustls::ProtocolVersion::TLSv1_2);
         // After a failure on our side rustls leaves a ServerHello without its alert, or nothing.
@@ -361,16 +384,19 @@ impl ExpectFinished {
     }
 }
 
-fn write_out(tls: &mut ServerConnection, out: &mut Vec<u8>) {
-    while tls.wants_write() {
-        // Writing to memory does not fail.
-        if tls.write_tls(out).unwrap_or(0) == 0 {
-            break;
-        }
-    }
+/// The traffic of an established connection is sealed and opened by us from here on.
+fn records(tls: UnbufferedServerConnection) -> Result<TrafficRecords, RecordError> {
+    let (secrets, kernel) = tls
+        .dangerous_into_kernel_connection()
+        .map_err(|error| RecordError { reason: Reason::Internal, detail: error.to_string() })?;
+    let version = match kernel.protocol_version() {
+        rustls::ProtocolVersion::TLSv1_3 => TlsVersion::Tls13,
+        _ => TlsVersion::Tls12,
+    };
+    TrafficRecords::new(version, secrets, Some(Box::new(kernel)))
 }
 
-fn note_facts(core: &mut Core, tls: &ServerConnection) {
+fn note_facts(core: &mut Core, tls: &UnbufferedServerConnection) {
     let version = match tls.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
         Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, SecureRandom, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{self, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, NamedGroup, ServerConfig, SupportedCipherSuite};
+use rustls::{NamedGroup, ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
-use crate::seam::{self, Reply, Report};
+use crate::seam::{self, Reply, Report, Verdict};
 use crate::tls::provider::{self, Groups, default_groups, default_suites};
 use crate::tls::signer::IdentityKey;
 use crate::tls::verifier::ClientVerifier;
-use crate::tls::{Handoff, TlsVersion, TrustDomain, key_share_groups};
+use crate::tls::{ClientHello, Handoff, TlsVersion, TrustDomain};
 
 /// A server's certificate chain, end entity first, and its key.
 #[derive(Debug)]
@@ -152,21 +152,20 @@ impl Identity {
         self.client_auth
     }
 
-    /// The configuration for a client, whose ClientHello arrived as `wire`: that of the first group, in
-    /// the server's order, for which the client has sent a key share; failing that, of the first that
-    /// it speaks at all, which in TLS 1.3 takes a HelloRetryRequest. rustls by itself would follow the
-    /// client's order, and retry where a later group had a share.
-    pub(crate) fn config_for(&self, hello: &ClientHello<'_>, wire: &[u8]) -> Arc<ServerConfig> {
-        let offered = hello.named_groups().unwrap_or_default();
+    /// The configuration for a client: that of the first group, in the server's order, for which its
+    /// hello has a key share; failing that, of the first that it speaks at all, which in TLS 1.3 takes
+    /// a HelloRetryRequest. rustls by itself would follow the client's order, and retry where a later
+    /// group had a share.
+    pub(crate) fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
         // Hybrid groups exist in TLS 1.3 only, and only its clients offer its suites.
-        let speaks_tls13 = hello.cipher_suites().iter().any(is_tls13_suite);
+        let speaks_tls13 = hello.speaks_tls13();
         let usable = || {
             self.by_group.iter().filter(|(group, _)| {
-                offered.contains(group) && (speaks_tls13 || *group != NamedGroup::X25519MLKEM768)
+                hello.offers(*group) && (speaks_tls13 || *group != NamedGroup::X25519MLKEM768)
             })
         };
-        let shares = key_share_groups(wire);
-        let chosen = usable().find(|(group, _)| shares.contains(group)).or_else(|| usable().next());
+        let shared = usable().find(|(group, _)| hello.has_key_share(*group));
+        let chosen = shared.or_else(|| usable().next());
         Arc::clone(chosen.map_or(&self.any_group, |(_, config)| config))
     }
 }
@@ -175,11 +174,6 @@ impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Identity")
     }
-}
-
-/// TLS 1.3 suites have the first byte 0x13 (RFC 9846 §B.4).
-fn is_tls13_suite(suite: &CipherSuite) -> bool {
-    u16::from(*suite) >> 8 == 0x13
 }
 
 fn certify(credentials: &Credentials, handoff: Handoff) -> Result<CertifiedKey, CredentialsError> {
@@ -224,6 +218,8 @@ fn configure(
     config.require_ems = true;
     config.ignore_client_order = true;
     config.alpn_protocols.clone_from(&parameters.alpn);
+    // The record layer of an established connection is ours.
+    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }
 
@@ -231,8 +227,13 @@ fn configure(
 struct OneIdentity(Arc<CertifiedKey>);
 
 impl ResolvesServerCert for OneIdentity {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
+    /// This identity was chosen by the server name as the engine read it: rustls must have read the
+    /// same one.
+    fn resolve(&self, hello: server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match seam::report(Report::ServerName(hello.server_name().map(str::to_owned))) {
+            Ok(Reply::Verdict(Verdict::Admitted)) => Some(Arc::clone(&self.0)),
+            _ => None,
+        }
     }
 }
 
