@@ -80,6 +80,29 @@ pub struct Report {
     pub upstream_traffic: Traffic,
 }
 
+impl Report {
+    /// Of a connection that was just accepted.
+    pub(crate) fn begin(listener: Arc<str>, client: SocketAddr, now: Moment) -> Self {
+        Self {
+            listener,
+            client,
+            server_name: None,
+            alpn: None,
+            tls: None,
+            identity: None,
+            rule: None,
+            allowed: false,
+            reason: None,
+            detail: None,
+            accepted_at: now,
+            established_at: None,
+            ended_at: now,
+            client_traffic: Traffic::default(),
+            upstream_traffic: Traffic::default(),
+        }
+    }
+}
+
 impl TlsFacts {
     /// The suite's name in OpenSSL's style.
     #[must_use]

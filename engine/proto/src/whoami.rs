@@ -12,6 +12,8 @@
 //!
 //! Timeouts are the caller's: a head or a body may take forever here.
 
+use serde::Serialize;
+
 use self::answer::Answers;
 use self::body::{Body, BodyProgress};
 use self::request::{HeadBuffer, HeadProgress, RequestHead};
@@ -48,7 +50,7 @@ enum State {
 
 impl Whoami {
     /// A server for a connection about which there are these facts to tell.
-    pub fn new(facts: &serde_json::Value) -> Whoami {
+    pub fn new(facts: &impl Serialize) -> Whoami {
         Whoami {
             answers: Answers::new(facts),
             state: State::ReceivingHead(HeadBuffer::default()),

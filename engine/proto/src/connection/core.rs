@@ -1,6 +1,7 @@
 //! What every phase of a connection shares, and the ways in which any of them can end.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::error::Reason;
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::op::{CloseManner, Op, OperationId, Side};
-use crate::report::{Event, Report, Traffic};
+use crate::report::{Event, Report};
 use crate::time::Now;
 use crate::tls::plaintext_alert;
 
@@ -34,23 +35,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(listener: Arc<Listener>, desk: Desk, client: SocketAddr, now: Now) -> Self {
-        let report = Report {
-            listener: Arc::clone(&listener.name),
-            client,
-            server_name: None,
-            alpn: None,
-            tls: None,
-            identity: None,
-            rule: None,
-            allowed: false,
-            reason: None,
-            detail: None,
-            accepted_at: now.moment,
-            established_at: None,
-            ended_at: now.moment,
-            client_traffic: Traffic::default(),
-            upstream_traffic: Traffic::default(),
-        };
+        let report = Report::begin(Arc::clone(&listener.name), client, now.moment);
         Self {
             now,
             listener,
@@ -147,7 +132,9 @@ impl Core {
     pub(super) fn finish(&mut self) {
         self.timers.stop_all();
         self.urgent = None;
-        let mut report = self.report.clone();
+        let listener = Arc::clone(&self.listener.name);
+        let next = Report::begin(listener, self.report.client, self.now.moment);
+        let mut report = mem::replace(&mut self.report, next);
         report.ended_at = self.now.moment;
         report.client_traffic = self.client.traffic;
         report.upstream_traffic = self.upstream.traffic;

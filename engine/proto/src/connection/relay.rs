@@ -5,6 +5,7 @@ mod facts;
 use std::time::Duration;
 use std::{io, mem};
 
+use self::facts::Facts;
 use super::Phase;
 use super::authorize::Authorized;
 use super::core::Core;
@@ -53,7 +54,7 @@ impl Relay {
         records: Box<dyn RecordLayer>,
         unread: &[u8],
     ) -> Phase {
-        let whoami = Box::new(Whoami::new(&facts::facts(&core.report, &authorized)));
+        let whoami = Box::new(Whoami::new(&Facts::of(&core.report, &authorized)));
         let backend = Backend::BuiltIn { whoami, requests: Vec::new() };
         Self::begin(core, authorized, records, backend, unread)
     }

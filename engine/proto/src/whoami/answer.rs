@@ -1,5 +1,7 @@
 //! Responses, as bytes.
 
+use serde::Serialize;
+
 use crate::whoami::request::{Refusal, RequestHead, Status};
 
 /// The responses of one connection: the facts are written out once.
@@ -9,8 +11,11 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn new(facts: &serde_json::Value) -> Answers {
-        Answers { facts: format!("{facts:#}\n") }
+    pub(super) fn new(facts: &impl Serialize) -> Answers {
+        // Only a map with keys that are no strings could fail.
+        let mut facts = serde_json::to_string_pretty(facts).unwrap_or_default();
+        facts.push('\n');
+        Answers { facts }
     }
 
     /// 200 with the facts. HEAD gets the same fields and no content (RFC 9110 section 9.3.2).
