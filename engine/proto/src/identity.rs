@@ -11,15 +11,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aws_lc_rs::digest;
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
-use x509_parser::certificate::{TbsCertificate, X509CertificateParser};
-use x509_parser::nom::Parser;
-use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
+use x509_parser::x509::X509Name;
 
+pub(crate) use self::certificate::Certificate;
+use self::certificate::Malformed;
 use self::distinguished_name::DistinguishedName;
 pub use self::name_text::{NameTextError, canonical_name};
 pub use self::printable::Printable;
 pub(crate) use self::printable::shown;
 
+mod certificate;
 mod distinguished_name;
 mod name_text;
 mod printable;
@@ -120,28 +121,26 @@ impl ClientIdentity {
             return Err(IdentityError::TooLong { length: der.len() });
         }
         // Of the extensions only the SAN matters here, and that one is read below with a bound.
-        let (rest, certificate) = X509CertificateParser::new()
-            .with_deep_parse_extensions(false)
-            .parse(der)
-            .map_err(malformed)?;
-        if !rest.is_empty() {
-            return Err(IdentityError::TrailingData { length: rest.len() });
+        let certificate = Certificate::read(der).map_err(misread)?;
+        if !certificate.rest.is_empty() {
+            return Err(IdentityError::TrailingData { length: certificate.rest.len() });
         }
-        let tbs = &certificate.tbs_certificate;
-        let subject = DistinguishedName::read("subject", &tbs.subject)?;
-        let issuer = DistinguishedName::read("issuer", &tbs.issuer)?;
+        let (_, subject) = X509Name::from_der(certificate.subject).map_err(malformed)?;
+        let (_, issuer) = X509Name::from_der(certificate.issuer).map_err(malformed)?;
+        let subject = DistinguishedName::read("subject", &subject)?;
+        let issuer = DistinguishedName::read("issuer", &issuer)?;
         Ok(ClientIdentity {
             subject: subject.text,
             common_names: subject.common_names,
             organizations: subject.organizations,
             organizational_units: subject.organizational_units,
-            alt_names: AltNames::read(tbs)?,
+            alt_names: AltNames::read(&certificate)?,
             issuer: issuer.text,
-            serial: serial(tbs.raw_serial()),
-            not_before: tbs.validity.not_before.timestamp(),
-            not_after: tbs.validity.not_after.timestamp(),
+            serial: serial(certificate.serial),
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
             sha256: sha256(der),
-            spki_sha256: sha256(tbs.subject_pki.raw),
+            spki_sha256: sha256(certificate.spki),
         })
     }
 
@@ -250,15 +249,12 @@ struct AltNames {
 }
 
 impl AltNames {
-    fn read(tbs: &TbsCertificate<'_>) -> Result<AltNames, IdentityError> {
+    fn read(certificate: &Certificate<'_>) -> Result<AltNames, IdentityError> {
         let mut names = AltNames::default();
-        let extension = tbs.get_extension_unique(&OID_X509_EXT_SUBJECT_ALT_NAME);
-        let Some(extension) =
-            extension.map_err(|error| IdentityError::Malformed { reason: error.to_string() })?
-        else {
+        let Some(extension) = certificate.subject_alt_name().map_err(misread)? else {
             return Ok(names);
         };
-        let (trailing, sequence) = Any::from_der(extension.value).map_err(malformed)?;
+        let (trailing, sequence) = Any::from_der(extension).map_err(malformed)?;
         if sequence.tag() != Tag::Sequence || !trailing.is_empty() {
             return Err(IdentityError::Malformed {
                 reason: "the SAN extension is not one SEQUENCE".to_owned(),
@@ -321,6 +317,10 @@ fn ip_address(bytes: &[u8]) -> Result<IpAddr, IdentityError> {
 
 fn invalid_alt_name(kind: &'static str, reason: &'static str) -> IdentityError {
     IdentityError::InvalidAltName { kind, reason }
+}
+
+fn misread(reason: Malformed) -> IdentityError {
+    IdentityError::Malformed { reason: reason.to_owned() }
 }
 
 fn malformed<E: fmt::Display>(error: x509_parser::nom::Err<E>) -> IdentityError {
