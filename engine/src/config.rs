@@ -29,6 +29,7 @@ pub use flags::RawConfig;
 use self::errors::Problems;
 use self::raw::Raw;
 use crate::randomness::WORKER_RANDOM;
+use crate::telemetry::LoggedConnections;
 
 /// Handshakes under way on a worker at one time, by default.
 pub const MAX_HANDSHAKES: usize = 4_096;
@@ -48,6 +49,8 @@ pub struct Config {
     pub max_handshakes: usize,
     /// How long a stop may take.
     pub drain_timeout: Duration,
+    /// Which connections get a line in the log.
+    pub log_connections: LoggedConnections,
     /// Where metrics and health are served.
     pub admin: Option<AdminAddress>,
     /// What is not wrong, but worth a word: one line each, in the order of the file.

@@ -9,4 +9,4 @@ mod recorder;
 pub use counters::{Counters, Distribution, Gauges, HANDSHAKE_BUCKETS_US, LIMITS, Limit, Totals};
 pub use log::{Log, LogReader, Notice};
 pub use prometheus::{Certificate, Facts, render};
-pub use recorder::Recorder;
+pub use recorder::{LoggedConnections, Recorder};

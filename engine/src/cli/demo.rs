@@ -126,6 +126,7 @@ fn raw_config(address: SocketAddr, directory: &Path) -> RawConfig {
         workers: None,
         cpus: None,
         max_connections: None,
+        log_connections: None,
         drain_timeout: PATIENCE,
         limits: Limits::default(),
     }

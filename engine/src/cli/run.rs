@@ -85,6 +85,10 @@ struct Flags {
     /// or what the limit of open files allows].
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
+    /// Connections that get a line in the log: all, or only those that were refused or ended for a
+    /// reason [default: all].
+    #[arg(long, value_name = "WHICH", value_parser = ["all", "problems"])]
+    log_connections: Option<String>,
     /// From accept to the end of the handshake.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "10s")]
     handshake_timeout: Duration,
@@ -128,6 +132,7 @@ impl Flags {
             workers: self.workers,
             cpus: self.cpus.clone(),
             max_connections: self.max_connections,
+            log_connections: self.log_connections.clone(),
             drain_timeout: self.drain_timeout,
             limits: Limits {
                 client_hello_bytes: self.max_client_hello,

@@ -33,6 +33,8 @@ pub struct RawConfig {
     pub cpus: Option<String>,
     /// Client connections of a worker.
     pub max_connections: Option<usize>,
+    /// `all` or `problems`; which connections get a line in the log.
+    pub log_connections: Option<String>,
     /// How long a stop may take.
     pub drain_timeout: Duration,
     /// Timeouts and sizes.
@@ -61,6 +63,10 @@ impl RawConfig {
             workers: self.workers.map(|value| option("--workers", value)),
             cpus: self.cpus.as_deref().map(|value| text("--cpus", value)),
             max_connections: self.max_connections.map(|value| option("--max-connections", value)),
+            log_connections: self
+                .log_connections
+                .as_deref()
+                .map(|value| text("--log-connections", value)),
             drain_timeout: Some(option("--drain-timeout", self.drain_timeout)),
             listeners: vec![listener],
             ..Raw::default()

@@ -135,6 +135,7 @@ pub static ALL: &[Key] = &[
     key("max_connections", Kind::Count(CONNECTIONS), Some("16384, or what the limit of open files allows"), "1 to 1048576", "10000"),
     key("max_handshakes", Kind::Count(CONNECTIONS), Some("4096"), "1 to 1048576", "4096"),
     key("drain_timeout", Kind::Duration, Some(r#""30s""#), "0s to 24h", r#""30s""#),
+    key("log_connections", Kind::Choice(&["all", "problems"]), Some(r#""all""#), r#""all" or "problems""#, r#""all""#),
 
     key("admin", Kind::Table, Some("no admin endpoint"), "", ""),
     key("admin.listen", Kind::Text, None, "a loopback address and port, or unix:/PATH", r#""127.0.0.1:9100""#),

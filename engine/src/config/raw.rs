@@ -17,6 +17,7 @@ pub(super) struct Raw {
     pub(super) max_connections: Option<At<usize>>,
     pub(super) max_handshakes: Option<At<usize>>,
     pub(super) drain_timeout: Option<At<Duration>>,
+    pub(super) log_connections: Option<At<String>>,
     pub(super) admin: Option<At<String>>,
     pub(super) listeners: Vec<RawListener>,
 }
@@ -72,6 +73,7 @@ impl Raw {
             max_connections: root.count("max_connections"),
             max_handshakes: root.count("max_handshakes"),
             drain_timeout: root.duration("drain_timeout"),
+            log_connections: root.text("log_connections"),
             admin: root.sections("admin").pop().and_then(|mut admin| admin.text("listen")),
             listeners: root
                 .sections("listener")

@@ -19,6 +19,7 @@ use super::keys;
 use super::raw::{Raw, RawLimits, RawListener};
 use super::{Config, ListenerConfig, MAX_HANDSHAKES};
 use crate::cpus;
+use crate::telemetry::LoggedConnections;
 
 /// How long a stop waits for connections, by default.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,6 +41,10 @@ pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, C
         }
         at.value
     });
+    let log_connections = match raw.log_connections.as_ref().map(|at| at.value.as_str()) {
+        Some("problems") => LoggedConnections::Problems,
+        _ => LoggedConnections::All,
+    };
     let admin = raw.admin.as_ref().and_then(|at| address::admin(at, &mut problems));
     names(&raw.listeners, &mut problems);
     let listeners: Vec<_> = raw
@@ -57,6 +62,7 @@ pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, C
         max_connections,
         max_handshakes,
         drain_timeout,
+        log_connections,
         admin,
         warnings,
     })

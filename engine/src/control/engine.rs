@@ -106,7 +106,8 @@ impl Engine {
         performer: Arc<dyn Performer>,
         output: Box<dyn Write + Send>,
     ) -> Result<Self, StartError> {
-        let (log, recorders) = Log::start(config.workers, output).map_err(StartError::Log)?;
+        let (log, recorders) =
+            Log::start(config.workers, config.log_connections, output).map_err(StartError::Log)?;
         let capacity = capacity(
             config.max_connections,
             dials(&config),
@@ -240,6 +241,7 @@ impl Engine {
         same("cpus", config.cpus == now.cpus)?;
         same("max_connections", config.max_connections == now.max_connections)?;
         same("max_handshakes", config.max_handshakes == now.max_handshakes)?;
+        same("log_connections", config.log_connections == now.log_connections)?;
         same("admin.listen", config.admin == now.admin)?;
         let stacks = |config: &Config| config.listeners[0].limits.stacks();
         same("the number of suspended handshakes", stacks(config) == stacks(now))?;

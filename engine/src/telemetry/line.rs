@@ -2,6 +2,7 @@
 
 use countersign_proto::identity::Printable;
 use countersign_proto::{ClientIdentity, Report, TlsFacts};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -58,52 +59,101 @@ pub(super) fn notice(notice: &Notice) -> Value {
     }
 }
 
-/// The line of one connection.
-pub(super) fn connection(report: &Report) -> Value {
-    let micros =
-        |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+/// Appends the line of one connection to `out`.
+pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
     let tls = report.tls.as_ref();
-    event(
-        "connection",
-        json!({
-            "listener": &*report.listener,
-            "client": report.client.to_string(),
-            "server_name": report.server_name.as_deref().map(printable),
-            "alpn": report.alpn.as_deref().map(printable),
-            "result": if report.allowed { "allowed" } else { "refused" },
-            "reason": report.reason.map(|reason| reason.label()),
-            "detail": report.detail.as_deref().map(printable),
-            "tls_version": tls.map(|tls| tls.version.name()),
-            "cipher_suite": tls.map(TlsFacts::suite_name),
-            "group": tls.and_then(TlsFacts::group_name),
-            "identity": report.identity.as_deref().map(identity),
-            "rule": report.rule.as_deref().map(printable),
-            "handshake_us": report.established_at.map(|at| micros(at - report.accepted_at)),
-            "duration_us": micros(report.ended_at - report.accepted_at),
-            "client_bytes_received": report.client_traffic.received,
-            "client_bytes_sent": report.client_traffic.sent,
-            "upstream_bytes_received": report.upstream_traffic.received,
-            "upstream_bytes_sent": report.upstream_traffic.sent,
-        }),
-    )
+    let line = ConnectionLine {
+        time: timestamp(),
+        event: "connection",
+        listener: &report.listener,
+        client: report.client.to_string(),
+        server_name: report.server_name.as_deref().map(Shown),
+        alpn: report.alpn.as_deref().map(Shown),
+        result: if report.allowed { "allowed" } else { "refused" },
+        reason: report.reason.map(|reason| reason.label()),
+        detail: report.detail.as_deref().map(Shown),
+        tls_version: tls.map(|tls| tls.version.name()),
+        cipher_suite: tls.map(TlsFacts::suite_name),
+        group: tls.and_then(TlsFacts::group_name),
+        identity: report.identity.as_deref().map(IdentityFields::of),
+        rule: report.rule.as_deref().map(Shown),
+        handshake_us: report.established_at.map(|at| micros(at - report.accepted_at)),
+        duration_us: micros(report.ended_at - report.accepted_at),
+        client_bytes_received: report.client_traffic.received,
+        client_bytes_sent: report.client_traffic.sent,
+        upstream_bytes_received: report.upstream_traffic.received,
+        upstream_bytes_sent: report.upstream_traffic.sent,
+    };
+    // Writing to memory does not fail, and nothing in the line refuses to be written.
+    let _ = serde_json::to_writer(&mut *out, &line);
+    out.push(b'\n');
 }
 
-fn identity(identity: &ClientIdentity) -> Value {
-    json!({
-        "subject": identity.subject(),
-        "common_name": identity.common_names().first().map(|name| printable(name)),
-        "dns_names": identity.dns_names(),
-        "uris": identity.uris(),
-        "issuer": identity.issuer(),
-        "serial": identity.serial(),
-        "not_after": identity.not_after(),
-        "sha256": identity.sha256_hex(),
-        "spki_sha256": identity.spki_sha256_hex(),
-    })
+/// In the order in which they are written.
+#[derive(Serialize)]
+struct ConnectionLine<'a> {
+    time: String,
+    event: &'static str,
+    listener: &'a str,
+    client: String,
+    server_name: Option<Shown<'a>>,
+    alpn: Option<Shown<'a>>,
+    result: &'static str,
+    reason: Option<&'static str>,
+    detail: Option<Shown<'a>>,
+    tls_version: Option<&'static str>,
+    cipher_suite: Option<&'static str>,
+    group: Option<&'static str>,
+    identity: Option<IdentityFields<'a>>,
+    rule: Option<Shown<'a>>,
+    handshake_us: Option<u64>,
+    duration_us: u64,
+    client_bytes_received: u64,
+    client_bytes_sent: u64,
+    upstream_bytes_received: u64,
+    upstream_bytes_sent: u64,
 }
 
-fn printable(text: &str) -> String {
-    Printable(text).to_string()
+#[derive(Serialize)]
+struct IdentityFields<'a> {
+    subject: &'a str,
+    common_name: Option<Shown<'a>>,
+    dns_names: &'a [String],
+    uris: &'a [String],
+    issuer: &'a str,
+    serial: &'a str,
+    not_after: i64,
+    sha256: String,
+    spki_sha256: String,
+}
+
+impl<'a> IdentityFields<'a> {
+    fn of(identity: &'a ClientIdentity) -> Self {
+        Self {
+            subject: identity.subject(),
+            common_name: identity.common_names().first().map(|name| Shown(name)),
+            dns_names: identity.dns_names(),
+            uris: identity.uris(),
+            issuer: identity.issuer(),
+            serial: identity.serial(),
+            not_after: identity.not_after(),
+            sha256: identity.sha256_hex(),
+            spki_sha256: identity.spki_sha256_hex(),
+        }
+    }
+}
+
+/// A text of a peer, escaped.
+struct Shown<'a>(&'a str);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Printable(self.0))
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn timestamp() -> String {

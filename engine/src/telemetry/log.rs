@@ -12,13 +12,16 @@ use serde_json::Value;
 
 use super::counters::{Counters, Totals};
 use super::line;
-use super::recorder::{QUEUE_ENTRIES, Recorder};
+use super::recorder::{LoggedConnections, QUEUE_ENTRIES, Recorder};
 
 /// How often the queues are looked at: workers do not wake the writer, which would cost them a lock.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Lines of the control plane that wait.
 const CONTROL_LINES: usize = 1_024;
+
+/// So much is written at once, if there is so much.
+const WRITE_BYTES: usize = 32 * 1024;
 
 /// How long a stop waits for a log that nobody reads.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
@@ -92,12 +95,13 @@ struct Shared {
 }
 
 impl Log {
-    /// A log for so many workers and listeners of these names, and the recorder of each.
+    /// A log for so many workers, and the recorder of each.
     ///
     /// # Errors
     /// If the writer's thread cannot be started.
     pub fn start(
         workers: usize,
+        connections: LoggedConnections,
         output: Box<dyn Write + Send>,
     ) -> std::io::Result<(Self, Vec<Recorder>)> {
         let workers: Vec<_> = (0..workers)
@@ -108,6 +112,7 @@ impl Log {
             .map(|(counters, queue)| Recorder {
                 counters: Arc::clone(counters),
                 queue: Arc::clone(queue),
+                connections,
             })
             .collect();
         let shared = Arc::new(Shared {
@@ -205,26 +210,37 @@ impl Shared {
     }
 
     fn write_queued(&self, output: &mut dyn Write) {
+        let mut lines = Vec::new();
         for (_, queue) in &self.workers {
             while let Some(entry) = queue.pop() {
-                let line = match entry {
-                    Entry::Connection(report) => line::connection(&report),
-                    Entry::Notice(notice) => line::notice(&notice),
-                };
-                write_line(output, &line);
+                match entry {
+                    Entry::Connection(report) => line::connection(&report, &mut lines),
+                    Entry::Notice(notice) => append(&mut lines, &line::notice(&notice)),
+                }
+                if lines.len() >= WRITE_BYTES {
+                    write_out(output, &mut lines);
+                }
             }
         }
         // After the connections: what is said last of all, that the engine has stopped, stands last.
         while let Some(line) = self.control.pop() {
-            write_line(output, &line);
+            append(&mut lines, &line);
         }
+        write_out(output, &mut lines);
     }
 }
 
-fn write_line(output: &mut dyn Write, line: &Value) {
-    let mut text = line.to_string();
-    text.push('\n');
-    // Nobody is left to be told that the log cannot be written.
-    let _ = output.write_all(text.as_bytes());
-    let _ = output.flush();
+fn append(lines: &mut Vec<u8>, line: &Value) {
+    lines.extend_from_slice(line.to_string().as_bytes());
+    lines.push(b'\n');
+}
+
+/// Writes whole lines and forgets them.
+fn write_out(output: &mut dyn Write, lines: &mut Vec<u8>) {
+    if !lines.is_empty() {
+        // Nobody is left to be told that the log cannot be written.
+        let _ = output.write_all(lines);
+        let _ = output.flush();
+        lines.clear();
+    }
 }

@@ -11,10 +11,21 @@ use super::log::{Entry, Notice};
 /// Entries that a worker may be ahead of the log's writer.
 pub(super) const QUEUE_ENTRIES: usize = 8_192;
 
+/// Which connections get a line in the log. Every one is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoggedConnections {
+    /// Every one, at its end.
+    #[default]
+    All,
+    /// Those that were refused, and those that ended for a reason.
+    Problems,
+}
+
 /// What one worker records with. Each worker has counters and a queue of its own.
 pub struct Recorder {
     pub(super) counters: Arc<Counters>,
     pub(super) queue: Arc<ArrayQueue<Entry>>,
+    pub(super) connections: LoggedConnections,
 }
 
 impl Recorder {
@@ -39,7 +50,9 @@ impl Recorder {
                 if report.allowed {
                     self.counters.ended(report.reason);
                 }
-                self.push(Entry::Connection(report));
+                if self.connections == LoggedConnections::All || report.reason.is_some() {
+                    self.push(Entry::Connection(report));
+                }
             }
         }
     }
