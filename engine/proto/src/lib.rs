@@ -19,7 +19,7 @@ pub mod limits;
 mod listener;
 mod op;
 pub mod policy;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod record;
 mod report;
 mod seam;

@@ -30,20 +30,20 @@ const MAX_NAME_BYTES: usize = 64;
 
 /// What was negotiated with a client, and who it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ProxyTls<'a> {
+pub struct ProxyTls<'a> {
     /// As OpenSSL writes it: `TLSv1.3`.
-    pub(crate) version: &'a str,
+    pub version: &'a str,
     /// As OpenSSL writes it: `TLS_AES_256_GCM_SHA384`.
-    pub(crate) cipher: &'a str,
+    pub cipher: &'a str,
     /// The client's CN: only where its certificate has exactly one.
-    pub(crate) common_name: Option<&'a str>,
+    pub common_name: Option<&'a str>,
     /// What the client presented.
-    pub(crate) certificate: CertificateState,
+    pub certificate: CertificateState,
 }
 
 /// What became of the client's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CertificateState {
+pub enum CertificateState {
     /// It presented none.
     None,
     /// It presented one over this connection, which was verified.
@@ -55,7 +55,7 @@ pub(crate) enum CertificateState {
 /// Two IPv4 addresses go as such, also where they are written as IPv4-mapped; of two families the IPv4 address is
 /// mapped. A CN is left out unless the certificate was verified, and also where it is empty, longer than
 /// [`MAX_COMMON_NAME_BYTES`], or has control characters: an upstream in C would see it end at a NUL.
-pub(crate) fn header(
+pub fn header(
     out: &mut Vec<u8>,
     source: SocketAddr,
     destination: SocketAddr,

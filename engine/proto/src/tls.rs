@@ -5,6 +5,7 @@ mod client_hello;
 mod config;
 pub(crate) mod flight;
 mod provider;
+mod signature_memo;
 mod signer;
 mod trust_domain;
 mod verifier;

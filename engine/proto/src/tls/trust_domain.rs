@@ -12,6 +12,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::error::Reason;
 use crate::identity::{ClientIdentity, IdentityError};
+use crate::tls::signature_memo::SignatureMemo;
 
 /// Bounds on what a client may send as its chain, checked before anything is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub struct TrustDomain {
     validity: Vec<Validity>,
     names: Vec<DistinguishedName>,
     limits: ChainLimits,
+    pub(super) memo: SignatureMemo,
 }
 
 #[derive(Clone, Copy)]
@@ -193,6 +195,7 @@ impl TrustDomain {
             validity: Vec::with_capacity(bundle.len()),
             names: Vec::with_capacity(bundle.len()),
             limits,
+            memo: SignatureMemo::default(),
         };
         for (index, der) in bundle.iter().enumerate() {
             let wrong = |problem| TrustDomainError::Anchor { number: index + 1, problem };
@@ -242,12 +245,24 @@ impl TrustDomain {
     }
 
     /// Builds and validates a path from the end entity (first) to an anchor (RFC 5280 §6), for TLS
-    /// client authentication at `now`.
+    /// client authentication at `now`. CA signatures that have held before are not verified again.
     ///
     /// # Errors
     /// See [`ChainError`].
     pub fn verify(
         &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Box<VerifiedChain>, ChainError> {
+        let end_entity = chain.first().ok_or(ChainError::Malformed)?;
+        let algorithms = self.memo.before(ALL, end_entity);
+        self.verify_by(&algorithms.each_ref().map(|algorithm| algorithm as _), chain, now)
+    }
+
+    /// As [`Self::verify`], with signatures verified by `algorithms`.
+    pub(super) fn verify_by(
+        &self,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Box<VerifiedChain>, ChainError> {
@@ -264,7 +279,7 @@ impl TrustDomain {
             })
         };
         let result = parsed.verify_for_usage(
-            SIGNATURE_ALGORITHMS.all,
+            algorithms,
             &self.anchors,
             intermediates,
             now,
@@ -389,7 +404,7 @@ fn identify(bundle: &[CertificateDer<'_>], limits: ChainLimits) -> [u8; 32] {
 /// What a chain and a CertificateVerify may be signed with: ECDSA, Ed25519 and RSA with SHA-2. No
 /// SHA-1; no ML-DSA, whose verification needs a larger stack than a step has.
 pub(crate) static SIGNATURE_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
-    all: ALL,
+    all: &ALL,
     mapping: &[
         (
             SignatureScheme::ECDSA_NISTP256_SHA256,
@@ -417,7 +432,7 @@ pub(crate) static SIGNATURE_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSuppor
     ],
 };
 
-static ALL: &[&dyn SignatureVerificationAlgorithm] = &[
+pub(super) const ALL: [&dyn SignatureVerificationAlgorithm; 19] = [
     algorithm::ECDSA_P256_SHA256,
     algorithm::ECDSA_P256_SHA384,
     algorithm::ECDSA_P256_SHA512,
