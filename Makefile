@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint advisories soak simulate clean
+.PHONY: help demo build test lint advisories soak simulate bench counts clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # One profile for the demo, the tests and the lints, so that aws-lc is built once.
@@ -18,6 +18,8 @@ help: ## Show the targets
 	@echo '  make demo ONCE=1                 ends by itself'
 	@echo '  make demo LISTEN=127.0.0.1:9443  another address'
 	@echo '  make simulate SECONDS=60         another duration'
+	@echo '  make bench ONLY=relay SECONDS=1  one group, a second for each of its figures'
+	@echo '  make counts ACCEPT=1             take the counts as they are now for right'
 
 demo: build ## Build, then show the engine at work with a throwaway PKI until Ctrl-C
 	@$(TARGET)/checked/countersign demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(LISTEN),--listen $(LISTEN))
@@ -30,7 +32,9 @@ test: ## Run every test (installs the clients it needs on Debian and Ubuntu)
 	@.ci/system-packages test
 	cargo build --locked $(PROFILE) -p countersign
 	@# 10,000 connections need as many descriptors on the clients' side too.
-	ulimit -n "$$(ulimit -Hn)" || true; cargo test --locked --workspace $(PROFILE)
+	@# The benches have no tests, and with criterion's features the program would be built once more.
+	ulimit -n "$$(ulimit -Hn)" || true; cargo test --locked --workspace --exclude countersign-bench $(PROFILE)
+	@$(MAKE) --no-print-directory counts
 
 lint: ## Check formatting, clippy, documentation, and the dependencies' licences and sources
 	@.ci/system-packages build
@@ -57,6 +61,16 @@ soak: ## Run what takes long of the tests from outside: HUP under load for half 
 simulate: ## Run the simulator for SECONDS (600): new seeds, a failure prints its own
 	COUNTERSIGN_SIMULATE_SECONDS=$(or $(SECONDS),600) \
 		cargo test --locked $(PROFILE) -p countersign-tests --test simulation -- --ignored --exact long --nocapture
+
+bench: ## Run the benches of ONLY (all), SECONDS (5) for each figure; built as a release is
+	@.ci/system-packages build
+	cargo bench --locked -p countersign-bench --bench proto -- \
+		$(if $(SECONDS),--measurement-time $(SECONDS) --warm-up-time $(SECONDS)) $(ONLY)
+
+counts: ## Count instructions under valgrind and compare with bench/counts.toml
+	@.ci/system-packages build
+	cargo build --locked $(PROFILE) -p countersign-bench --bin counts
+	@$(TARGET)/checked/counts $(if $(filter-out 0,$(ACCEPT)),--accept)
 
 clean: ## Remove everything that was built
 	cargo clean
