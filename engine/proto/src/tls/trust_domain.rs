@@ -1,6 +1,6 @@
 //! Whom to trust: the anchors that client chains must lead to, and the verification of a chain.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use aws_lc_rs::digest;
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -11,8 +11,12 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::error::Reason;
-use crate::identity::{ClientIdentity, IdentityError};
+use crate::identity::{Certificate, ClientIdentity, IdentityError};
 use crate::tls::signature_memo::SignatureMemo;
+
+/// Bits of a key usage (RFC 5280 §4.2.1.3).
+const DIGITAL_SIGNATURE: u8 = 0x80;
+const KEY_CERT_SIGN: u8 = 0x04;
 
 /// Bounds on what a client may send as its chain, checked before anything is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,13 +274,13 @@ impl TrustDomain {
         self.check_size(end_entity, intermediates)?;
         let parsed = EndEntityCert::try_from(end_entity).map_err(ChainError::Path)?;
         // webpki asks this for each path that it finds and goes on to other paths when refused; its
-        // error type cannot say what ours can, so what was refused last is kept beside it.
-        let refused = RefCell::new(None);
+        // error type cannot say what ours can, so what was found last is kept beside it.
+        let found = Cell::new(None);
         let ours = |path: &VerifiedPath<'_>| {
-            self.check_path(path, now).map(drop).map_err(|error| {
-                refused.replace(Some(error));
-                webpki::Error::UnknownIssuer
-            })
+            let checked = self.check_path(path, now);
+            let verdict = checked.as_ref().map(drop).map_err(|_| webpki::Error::UnknownIssuer);
+            found.set(Some(checked));
+            verdict
         };
         let result = parsed.verify_for_usage(
             algorithms,
@@ -287,15 +291,14 @@ impl TrustDomain {
             None,
             Some(&ours),
         );
-        let path = result.map_err(|error| {
+        let (anchor, not_after) = match (result, found.take()) {
+            // The path that webpki accepts is the one that it asked of last.
+            (Ok(_), Some(checked)) => checked?,
+            (Ok(_), None) => return Err(ChainError::Malformed),
             // Only where webpki itself has nothing better to say than that it found no path.
-            let refused = refused.take();
-            match (error, refused) {
-                (webpki::Error::UnknownIssuer, Some(refused)) => refused,
-                (error, _) => ChainError::Path(error),
-            }
-        })?;
-        let (anchor, not_after) = self.check_path(&path, now)?;
+            (Err(webpki::Error::UnknownIssuer), Some(Err(refused))) => return Err(refused),
+            (Err(error), _) => return Err(ChainError::Path(error)),
+        };
         let identity = ClientIdentity::parse(end_entity)?;
         Ok(Box::new(VerifiedChain { identity, not_after, anchor }))
     }
@@ -326,10 +329,10 @@ impl TrustDomain {
         }
         let mut not_after = validity.not_after;
         let end_entity = path.end_entity().der();
-        let end_entity = parse(&end_entity)?;
-        not_after = not_after.min(end_entity.validity().not_after.timestamp());
-        if let Some(usage) = end_entity.key_usage().map_err(|_| ChainError::Malformed)?
-            && !usage.value.digital_signature()
+        let end_entity = read(&end_entity)?;
+        not_after = not_after.min(end_entity.not_after);
+        if let Some(usage) = key_usage(&end_entity)?
+            && usage & DIGITAL_SIGNATURE == 0
         {
             return Err(ChainError::KeyUsage(
                 "the client certificate's key usage does not allow digitalSignature",
@@ -337,10 +340,10 @@ impl TrustDomain {
         }
         for intermediate in path.intermediate_certificates() {
             let intermediate = intermediate.der();
-            let intermediate = parse(&intermediate)?;
-            not_after = not_after.min(intermediate.validity().not_after.timestamp());
-            if let Some(usage) = intermediate.key_usage().map_err(|_| ChainError::Malformed)?
-                && !usage.value.key_cert_sign()
+            let intermediate = read(&intermediate)?;
+            not_after = not_after.min(intermediate.not_after);
+            if let Some(usage) = key_usage(&intermediate)?
+                && usage & KEY_CERT_SIGN == 0
             {
                 return Err(ChainError::KeyUsage(
                     "an intermediate's key usage does not allow keyCertSign",
@@ -384,9 +387,12 @@ fn describe(error: &webpki::Error) -> String {
     }
 }
 
-fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, ChainError> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| ChainError::Malformed)?;
-    Ok(certificate)
+fn read<'a>(der: &'a CertificateDer<'_>) -> Result<Certificate<'a>, ChainError> {
+    Certificate::read(der).map_err(|_| ChainError::Malformed)
+}
+
+fn key_usage(certificate: &Certificate<'_>) -> Result<Option<u8>, ChainError> {
+    certificate.key_usage().map_err(|_| ChainError::Malformed)
 }
 
 fn identify(bundle: &[CertificateDer<'_>], limits: ChainLimits) -> [u8; 32] {
