@@ -30,7 +30,7 @@ build: ## Build the program: target/checked/countersign
 
 test: ## Run every test (installs the clients it needs on Debian and Ubuntu)
 	@.ci/system-packages test
-	cargo build --locked $(PROFILE) -p countersign
+	cargo build --locked $(PROFILE) -p countersign -p countersign-loadgen
 	@# 10,000 connections need as many descriptors on the clients' side too.
 	@# The benches have no tests, and with criterion's features the program would be built once more.
 	ulimit -n "$$(ulimit -Hn)" || true; cargo test --locked --workspace --exclude countersign-bench $(PROFILE)

@@ -18,6 +18,7 @@ pub mod configuration;
 pub mod deadline;
 pub mod engine;
 pub mod http;
+pub mod loadgen;
 pub mod pki;
 pub mod prometheus;
 pub mod proxy;

@@ -2,7 +2,7 @@
 //!
 //! A missing tool is a failure that names the Debian package, never a silent skip.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,24 +44,13 @@ impl Tool {
     #[must_use]
     #[track_caller]
     pub fn start<S: AsRef<str>>(self, arguments: &[S]) -> Running {
-        let mut child = Command::new(self.program)
-            .args(arguments.iter().map(AsRef::as_ref))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!(
-                    "{} cannot be run ({error}): install the Debian package {}",
-                    self.program, self.package
-                )
-            });
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let readers = [
-            collect(child.stdout.take().expect("a piped stdout"), &said),
-            collect(child.stderr.take().expect("a piped stderr"), &said),
-        ];
-        Running { program: self.program, stdin: child.stdin.take(), child, said, readers }
+        let words = arguments.iter().map(AsRef::as_ref);
+        spawn(self.program, words).unwrap_or_else(|error| {
+            panic!(
+                "{} cannot be run ({error}): install the Debian package {}",
+                self.program, self.package
+            )
+        })
     }
 
     /// Runs it to its end without input.
@@ -76,9 +65,28 @@ impl Tool {
     }
 }
 
+/// Starts any program.
+pub(crate) fn spawn<'a>(
+    program: &str,
+    arguments: impl Iterator<Item = &'a str>,
+) -> io::Result<Running> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let readers = [
+        collect(child.stdout.take().expect("a piped stdout"), &said),
+        collect(child.stderr.take().expect("a piped stderr"), &said),
+    ];
+    Ok(Running { program: program.to_owned(), stdin: child.stdin.take(), child, said, readers })
+}
+
 /// A tool at work. Dropping it kills it, by its own id.
 pub struct Running {
-    program: &'static str,
+    program: String,
     child: Child,
     stdin: Option<ChildStdin>,
     said: Arc<Mutex<Vec<u8>>>,

@@ -14,6 +14,7 @@ mod key_updates;
 mod keys;
 mod life;
 mod limits;
+mod loadgen;
 mod log_reader;
 mod malformed;
 mod negotiation;

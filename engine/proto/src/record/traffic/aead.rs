@@ -116,12 +116,12 @@ impl TrafficKey {
         wire.extend_from_slice(&header);
         wire.extend_from_slice(&nonce[NONCE_LEN - self.explicit_bytes()..]);
         let body = wire.len();
-        wire.extend_from_slice(content);
-        wire.extend_from_slice(&[0; TAG_BYTES + 1][..hidden.len() + TAG_BYTES]);
-        let (content, tail) = wire[body..].split_at_mut(content.len());
+        wire.resize(body + content.len() + hidden.len() + TAG_BYTES, 0);
+        let (sealed, tail) = wire[body..].split_at_mut(content.len());
         let nonce = Nonce::assume_unique_for_key(nonce);
-        if self.key.seal_in_place_scatter(nonce, data.aad(), content, hidden, tail).is_err() {
-            // Plaintext must not leave.
+        let key = &self.key;
+        if key.seal_out_of_place_scatter(nonce, data.aad(), content, sealed, hidden, tail).is_err()
+        {
             wire.truncate(start);
             return Err(Unusable);
         }
