@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint advisories soak simulate bench counts clean
+.PHONY: help demo build test lint advisories soak simulate bench counts perf clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # One profile for the demo, the tests and the lints, so that aws-lc is built once.
@@ -18,6 +18,7 @@ help: ## Show the targets
 	@echo '  make demo ONCE=1                 ends by itself'
 	@echo '  make demo LISTEN=127.0.0.1:9443  another address'
 	@echo '  make simulate SECONDS=60         another duration'
+	@echo '  make perf QUICK=1                a few minutes; perf/README.md has all of its variables'
 	@echo '  make bench ONLY=relay SECONDS=1  one group, a second for each of its figures'
 	@echo '  make counts ACCEPT=1             take the counts as they are now for right'
 
@@ -30,7 +31,7 @@ build: ## Build the program: target/checked/countersign
 
 test: ## Run every test (installs the clients it needs on Debian and Ubuntu)
 	@.ci/system-packages test
-	cargo build --locked $(PROFILE) -p countersign -p countersign-loadgen
+	cargo build --locked $(PROFILE) -p countersign -p countersign-loadgen -p countersign-perf
 	@# 10,000 connections need as many descriptors on the clients' side too.
 	@# The benches have no tests, and with criterion's features the program would be built once more.
 	ulimit -n "$$(ulimit -Hn)" || true; cargo test --locked --workspace --exclude countersign-bench $(PROFILE)
@@ -71,6 +72,29 @@ counts: ## Count instructions under valgrind and compare with bench/counts.toml
 	@.ci/system-packages build
 	cargo build --locked $(PROFILE) -p countersign-bench --bin counts
 	@$(TARGET)/checked/counts $(if $(filter-out 0,$(ACCEPT)),--accept)
+
+perf: ## Measure the engine beside its peers (QUICK=1: a few minutes); see perf/README.md
+	@.ci/system-packages $(if $(VARIANTS),build,perf)
+	@$(if $(perf_envoy),perf/install-envoy $(TARGET)/perf/venv)
+	cargo build --locked --release $(perf_packages)
+	@$(TARGET)/release/countersign-perf $(perf_command) $(perf_settings)
+
+# What is given as a file is not built; VARIANTS='base=FILE;candidate=FILE' compares the engine with itself.
+perf_list = $(subst ;, ,$(1))
+perf_unnamed = $(foreach one,$(call perf_list,$(VARIANTS)),$(if $(findstring =,$(one)),,$(one)))
+perf_packages = -p countersign-perf $(if $(LOADGEN),,-p countersign-loadgen) \
+	$(if $(if $(VARIANTS),$(perf_unnamed),$(if $(COUNTERSIGN),,needed)),-p countersign)
+perf_envoy = $(if $(VARIANTS),,$(if $(PEERS),$(filter envoy,$(subst $(comma), ,$(PEERS))),all))
+perf_command = $(if $(VARIANTS),compare $(foreach one,$(call perf_list,$(VARIANTS)),--engine '$(one)') \
+	$(foreach one,$(call perf_list,$(EXTRA)),--config-extra '$(one)'),run $(if $(filter-out 0,$(QUICK)),--quick) \
+	$(if $(COUNTERSIGN),--engine '$(COUNTERSIGN)') $(if $(PEERS),--peers '$(PEERS)') \
+	$(if $(NGINX),--peer 'nginx=$(NGINX)') $(if $(HAPROXY),--peer 'haproxy=$(HAPROXY)') \
+	$(if $(ENVOY),--peer 'envoy=$(ENVOY)'))
+perf_settings = $(if $(ONLY),--only '$(ONLY)') $(if $(CRYPTO),--crypto '$(CRYPTO)') $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	$(if $(SLICE),--slice $(SLICE)) $(if $(SEED),--seed $(SEED)) $(if $(BUSY_MIN),--busy-min $(BUSY_MIN)) $(if $(RUN),--name '$(RUN)') \
+	$(if $(SERVER_CPU),--server-cpu $(SERVER_CPU)) $(if $(CLIENT_CPUS),--client-cpus '$(CLIENT_CPUS)') \
+	$(if $(LOADGEN),--loadgen '$(LOADGEN)')
+comma := ,
 
 clean: ## Remove everything that was built
 	cargo clean

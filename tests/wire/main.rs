@@ -19,6 +19,7 @@ mod log_reader;
 mod malformed;
 mod negotiation;
 mod no_resumption;
+mod perf_smoke;
 mod proxy_protocol;
 mod refusal_reasons;
 mod refusals;

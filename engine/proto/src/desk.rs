@@ -11,7 +11,7 @@ use crate::seam::{Budget, WorkKind};
 /// Emptied send buffers that are kept for the next send: so many, each of at most so many bytes. A
 /// connection with nothing to send has none.
 const SPARE_BUFFERS_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 256 * 1024;
+const SPARE_BYTES_MAX: usize = 320 * 1024;
 
 /// A worker's stacks and budgets. Cloning gives another handle to the same.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ pub const RECORD_WIRE_BYTES: usize = 5 + 16_384 + 2_048;
 pub const RECEIVE_BYTES: usize = 16_384;
 
 /// What one received chunk holds at most of a connection whose last chunk was full.
-pub const BULK_BYTES: usize = 131_072;
+pub const BULK_BYTES: usize = 262_144;
 
 /// More suspended handshakes than this per worker cannot be configured.
 pub const SUSPENSIONS_MAX: usize = 4_096;

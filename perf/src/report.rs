@@ -1,0 +1,41 @@
+//! What a run found, for people and for programs: a Markdown table, JSON and plots.
+
+mod json;
+mod plot;
+mod summary;
+mod svg;
+mod table;
+
+use std::fs;
+use std::io::Write;
+
+use crate::problem::{During, Result};
+use crate::rounds::say;
+use crate::study::{Results, Study};
+
+/// Writes everything into the folder of results, and the table to standard output.
+pub(crate) fn write(study: &Study, results: &Results) -> Result<()> {
+    let summary = summary::summarize(study, results);
+    let directory = &study.results;
+    fs::create_dir_all(directory).during(directory.display())?;
+    let table = table::markdown(study, results, &summary);
+    let document = json::document(study, results, &summary);
+    let document = serde_json::to_string_pretty(&document).during("the results as JSON")?;
+    let mut files = vec![
+        (format!("{}.md", study.name), table.clone()),
+        (format!("{}.json", study.name), document + "\n"),
+        (format!("{}.slices.jsonl", study.name), json::slices(results)),
+    ];
+    for (name, picture) in plot::pictures(&summary) {
+        files.push((format!("{}-{name}.svg", study.name), picture));
+    }
+    for (name, text) in &files {
+        let file = directory.join(name);
+        fs::write(&file, text).during(file.display())?;
+    }
+    // Nobody reads it: the files are there.
+    let _ = writeln!(std::io::stdout().lock(), "{table}");
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    say(&format!("written to {}: {}", directory.display(), names.join(", ")), false);
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! How each system is set up for the same work: one worker for each of its CPUs, TLS 1.3 with
+//! TLS_AES_128_GCM_SHA256 and one group, a client certificate required, access logs off, keepalive on.
+
+mod countersign;
+mod envoy;
+mod haproxy;
+mod nginx;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::experiment::Variant;
+use crate::pki::Pki;
+use crate::problem::{During, Result};
+use crate::system::{Kind, System};
+
+/// Connections that every system must be able to hold, and its limits are set for.
+pub(crate) const CONNECTIONS_MAX: usize = 20_000;
+/// Longer than any experiment: what is idle is kept.
+const IDLE_S: u64 = 3600;
+/// `listen(2)`'s, lowered by the kernel to `net.core.somaxconn`.
+const BACKLOG: u32 = 65_535;
+
+/// What a server offers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Service {
+    /// HTTP/1.1 over mutual TLS, a tiny response made by the server itself.
+    Http { listen: SocketAddr },
+    /// Mutual TLS to plain TCP: one listener for each backend.
+    Relay { sink: Relay, source: Relay },
+}
+
+/// A listener and where it relays to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Relay {
+    pub(crate) listen: SocketAddr,
+    pub(crate) upstream: SocketAddr,
+}
+
+impl Service {
+    /// The listeners with the upstreams that they relay to, if they do.
+    fn listeners(&self) -> Vec<(SocketAddr, Option<SocketAddr>)> {
+        match self {
+            Service::Http { listen } => vec![(*listen, None)],
+            Service::Relay { sink, source } => {
+                [sink, source].map(|relay| (relay.listen, Some(relay.upstream))).to_vec()
+            }
+        }
+    }
+}
+
+/// Everything that a configuration says.
+#[derive(Debug)]
+pub(crate) struct Setup<'a> {
+    /// The server's own folder.
+    pub(crate) directory: &'a Path,
+    pub(crate) pki: &'a Pki,
+    pub(crate) variant: Variant,
+    pub(crate) service: Service,
+    /// One worker for each.
+    pub(crate) cpus: &'a [usize],
+    /// The limit of open files that the server will have.
+    pub(crate) open_files: u64,
+}
+
+/// Writes the configuration and says how to start the server in the foreground.
+pub(crate) fn command(system: &System, setup: &Setup<'_>) -> Result<Command> {
+    let program = system.program.clone()?;
+    let (name, text) = match system.kind {
+        Kind::Countersign => ("countersign.toml", countersign::text(setup, &system.tweaks)),
+        Kind::Nginx => ("nginx.conf", nginx::text(setup, &program)?),
+        Kind::Haproxy => ("haproxy.cfg", haproxy::text(setup)),
+        Kind::Envoy => ("envoy.json", envoy::text(setup)),
+    };
+    let file = setup.directory.join(name);
+    fs::write(&file, text).during(file.display())?;
+    let mut command = Command::new(&program.path);
+    match system.kind {
+        Kind::Countersign => command.arg("run").arg("--config").arg(&file),
+        Kind::Nginx => command.arg("-p").arg(setup.directory).arg("-c").arg(&file),
+        Kind::Haproxy => {
+            // HAProxy leaves the number of tickets to OpenSSL, whose default is two.
+            let openssl = setup.directory.join("openssl.cnf");
+            fs::write(&openssl, haproxy::OPENSSL_CONF).during(openssl.display())?;
+            command.arg("-db").arg("-f").arg(&file).env("OPENSSL_CONF", openssl)
+        }
+        Kind::Envoy => command.args(envoy::arguments(setup)).arg("-c").arg(&file),
+    };
+    for (name, value) in &system.tweaks.environment {
+        command.env(name, value);
+    }
+    Ok(command)
+}
