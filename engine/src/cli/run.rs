@@ -85,8 +85,8 @@ struct Flags {
     /// or what the limit of open files allows].
     #[arg(long, value_name = "N")]
     max_connections: Option<usize>,
-    /// Connections that get a line in the log: all, or only those that were refused or ended for a
-    /// reason [default: all].
+    /// Connections that get a line in the log: all, or only those that were refused or ended through a
+    /// fault other than the client's [default: all].
     #[arg(long, value_name = "WHICH", value_parser = ["all", "problems"])]
     log_connections: Option<String>,
     /// From accept to the end of the handshake.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_proto::Event;
+use countersign_proto::{Blame, Event, Report};
 use crossbeam::queue::ArrayQueue;
 
 use super::counters::{Counters, Gauges, Limit};
@@ -17,7 +17,7 @@ pub enum LoggedConnections {
     /// Every one, at its end.
     #[default]
     All,
-    /// Those that were refused, and those that ended for a reason.
+    /// Those that were refused, and those that ended through a fault other than the client's.
     Problems,
 }
 
@@ -50,7 +50,7 @@ impl Recorder {
                 if report.allowed {
                     self.counters.ended(report.reason);
                 }
-                if self.connections == LoggedConnections::All || report.reason.is_some() {
+                if self.connections == LoggedConnections::All || is_problem(&report) {
                     self.push(Entry::Connection(report));
                 }
             }
@@ -77,4 +77,8 @@ impl Recorder {
             self.counters.log_line_dropped();
         }
     }
+}
+
+fn is_problem(report: &Report) -> bool {
+    !report.allowed || report.reason.is_some_and(|reason| reason.blame() != Blame::Peer)
 }
