@@ -78,6 +78,7 @@ impl TestEngine {
             cpus: Vec::new(),
             max_connections: Some(256),
             max_handshakes: 256,
+            log_connections: countersign::telemetry::LoggedConnections::All,
             drain_timeout: PATIENCE,
             admin: None,
             warnings: Vec::new(),
