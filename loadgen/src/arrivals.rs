@@ -14,6 +14,10 @@ use rustix::time::{
 };
 use tokio::sync::Notify;
 
+/// How long a pause between arrivals may be slept in one piece: a read of a timer is not cancelled, and whoever
+/// ends the run early should not wait for the next arrival.
+const SLEEP_MAX: Duration = Duration::from_millis(50);
+
 /// What is due on one runtime and not begun.
 #[derive(Default)]
 pub(crate) struct Arrivals {
@@ -84,7 +88,7 @@ pub(crate) async fn announce(arrivals: Rc<Arrivals>, pace: Pace) -> io::Result<(
         }
         let now = Instant::now();
         if due > now {
-            timer.sleep(due - now).await?;
+            timer.sleep(SLEEP_MAX.min(due - now)).await?;
             continue;
         }
         arrivals.waiting.borrow_mut().push_back(due);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, HandshakeKind};
+use tokio::task::coop::consume_budget;
 
 use crate::arrivals::Arrivals;
 use crate::board::{Live, Schedule, Signal};
@@ -81,6 +82,9 @@ impl Site {
 
     /// When the slot's next start was due; `None` when there is nothing more to start.
     pub(crate) async fn next_start(&self) -> Option<Instant> {
+        // A start may fail before it waits for anything. Whoever does nothing but fail lets the others run,
+        // also the one who looks at the time.
+        consume_budget().await;
         if self.is_over.get() {
             return None;
         }
@@ -118,6 +122,8 @@ impl Site {
                 "the pool of clients is used up: no certificate is left that was never used; give more \
                  --clients, or less --unseen or --duration",
             );
+            // At once: until somebody looks at the signal, slots would ask for clients in vain.
+            self.end();
             Stopped::Over
         })?;
         let tls = ClientConnection::new(chosen.config, plan.name.clone())

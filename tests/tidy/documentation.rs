@@ -57,12 +57,22 @@ fn every_log_field_and_event_is_documented() {
         let names = literals(text);
         assert!(!names.is_empty(), "{path} writes to the log");
         written.extend(names);
+        written.extend(serialized_fields(text));
     }
     for known in ["time", "handshake_us", "clean", "connection", "ready", "connection_table_full"] {
         assert!(written.contains(known), "{known} is found in the source: {written:?}");
     }
     let missing = written.iter().filter(|name| !page.contains(&format!("| `{name}` | ")));
     none(missing.map(|name| format!("{LOG} lacks a row '| `{name}` | MEANING |'")).collect());
+}
+
+/// The fields of structs that are written as they stand, and the names of their events.
+fn serialized_fields(text: &str) -> Vec<String> {
+    let structs = text.split("#[derive(Serialize)]").skip(1);
+    let bodies = structs.filter_map(|text| text.split_once('{')?.1.split("\n}").next());
+    let fields = bodies.flat_map(str::lines).filter_map(|line| line.trim().split_once(": "));
+    let events = text.split("event: \"").skip(1).filter_map(|text| text.split('"').next());
+    fields.map(|(name, _type)| name).chain(events).map(str::to_owned).collect()
 }
 
 #[test]

@@ -88,7 +88,8 @@ fn a_pool_of_unseen_clients_that_is_used_up_ends_the_run() {
             .option("--clients", "20")
             .option("--seen", "4")
             .option("--unseen", "100")
-            .option("--count", "100")
+            // More than a run could pretend to: what ends it is the pool.
+            .option("--count", "1000000000000")
     };
     // The CA must be there before the engine can trust it.
     let nobody = Refusing::new();

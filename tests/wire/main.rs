@@ -16,6 +16,7 @@ mod life;
 mod limits;
 mod loadgen;
 mod log_reader;
+mod logged_connections;
 mod malformed;
 mod negotiation;
 mod no_resumption;

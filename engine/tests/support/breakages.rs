@@ -114,7 +114,7 @@ name = "internal""#,
     breakage("a key that is unknown",
         "workers = 2", r#"workers = 2
 colour = "red""#,
-        &["2:1: colour: unknown key; known here are workers, cpus, max_connections, max_handshakes, drain_timeout, admin, listener"]),
+        &["2:1: colour: unknown key; known here are workers, cpus, max_connections, max_handshakes, drain_timeout, log_connections, admin, listener"]),
     breakage("a key that is required and misspelt",
         r#"upstream = "127.0.0.1:8080""#, r#"upstraem = "127.0.0.1:8080""#,
         &["11:1: listener.upstraem: unknown key; did you mean `upstream`?"]),
@@ -212,6 +212,10 @@ client_ca = "clients-ca.pem"
         r#"upstream = "127.0.0.1:8080""#, r#"upstream = "127.0.0.1:8080"
 proxy_protocol = "v1""#,
         &[r#"12:18: listener.proxy_protocol: `v1` is not known here; it must be "none" or "v2""#]),
+    breakage("a log that there is not",
+        r#"drain_timeout = "5s""#, r#"drain_timeout = "5s"
+log_connections = "some""#,
+        &[r#"4:19: log_connections: `some` is not known here; it must be "all" or "problems""#]),
     breakage("no rule",
         r#"allow = "any-verified"
 "#, "",
