@@ -105,13 +105,6 @@ impl Pools {
     pub(crate) fn bytes(&self, received: &Received) -> &[u8] {
         received.lease.as_ref().map_or(&[], |lease| self.of(lease.pool).bytes(lease))
     }
-
-    pub(crate) fn bytes_mut(&mut self, received: &mut Received) -> &mut [u8] {
-        match &mut received.lease {
-            Some(lease) => self.of_mut(lease.pool).bytes_mut(lease),
-            None => &mut [],
-        }
-    }
 }
 
 /// One pool: the mapping, and whose each buffer is.
@@ -195,13 +188,6 @@ impl Buffers {
         // lease exists: leases cannot be copied, and `Pools::recycle` consumes this one and needs
         // the `&mut self` that the returned borrow excludes.
         unsafe { std::slice::from_raw_parts(start, length) }
-    }
-
-    fn bytes_mut(&mut self, lease: &mut Lease) -> &mut [u8] {
-        let (start, length) = self.place(lease);
-        // SAFETY: as in `bytes`; and the exclusive borrow of the pool makes this the only slice
-        // into it.
-        unsafe { std::slice::from_raw_parts_mut(start, length) }
     }
 
     /// How many buffers are not leased out: an upper bound of what the kernel has left.

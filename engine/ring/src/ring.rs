@@ -108,15 +108,6 @@ impl Ring {
         self.buffers.bytes(received)
     }
 
-    /// The bytes of a lease, to be changed in place (a record is decrypted where it lies).
-    ///
-    /// # Panics
-    ///
-    /// If the lease is another ring's.
-    pub fn bytes_mut(&mut self, received: &mut Received) -> &mut [u8] {
-        self.buffers.bytes_mut(received)
-    }
-
     /// Ends a lease: the kernel may fill the buffer again.
     ///
     /// # Panics

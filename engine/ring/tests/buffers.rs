@@ -97,18 +97,6 @@ fn a_connection_whose_receive_waits_for_a_buffer_can_be_closed() {
 }
 
 #[test]
-fn a_lease_can_be_changed_in_place() {
-    let mut ring = open();
-    let (socket, mut client) = connection(&mut ring);
-    client.write_all(b"sealed").unwrap();
-    ring.receive(socket, 1);
-    let Event::Received { mut received, .. } = wait(&mut ring) else { panic!() };
-    ring.bytes_mut(&mut received).copy_from_slice(b"opened");
-    assert_eq!(ring.bytes(&received), b"opened");
-    ring.recycle(received);
-}
-
-#[test]
 fn a_lease_is_good_only_for_the_ring_that_gave_it() {
     let (mut ring, mut other) = (open(), open());
     let (socket, mut client) = connection(&mut ring);
