@@ -2,7 +2,7 @@
 
 use countersign_proto::identity::Printable;
 use countersign_proto::{ClientIdentity, Report, TlsFacts};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -67,16 +67,16 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
         event: "connection",
         listener: &report.listener,
         client: report.client.to_string(),
-        server_name: report.server_name.as_deref().map(Shown),
-        alpn: report.alpn.as_deref().map(Shown),
+        server_name: report.server_name.as_deref().map(Printable),
+        alpn: report.alpn.as_deref().map(Printable),
         result: if report.allowed { "allowed" } else { "refused" },
         reason: report.reason.map(|reason| reason.label()),
-        detail: report.detail.as_deref().map(Shown),
+        detail: report.detail.as_deref().map(Printable),
         tls_version: tls.map(|tls| tls.version.name()),
         cipher_suite: tls.map(TlsFacts::suite_name),
         group: tls.and_then(TlsFacts::group_name),
         identity: report.identity.as_deref().map(IdentityFields::of),
-        rule: report.rule.as_deref().map(Shown),
+        rule: report.rule.as_deref().map(Printable),
         handshake_us: report.established_at.map(|at| micros(at - report.accepted_at)),
         duration_us: micros(report.ended_at - report.accepted_at),
         client_bytes_received: report.client_traffic.received,
@@ -96,16 +96,16 @@ struct ConnectionLine<'a> {
     event: &'static str,
     listener: &'a str,
     client: String,
-    server_name: Option<Shown<'a>>,
-    alpn: Option<Shown<'a>>,
+    server_name: Option<Printable<'a>>,
+    alpn: Option<Printable<'a>>,
     result: &'static str,
     reason: Option<&'static str>,
-    detail: Option<Shown<'a>>,
+    detail: Option<Printable<'a>>,
     tls_version: Option<&'static str>,
     cipher_suite: Option<&'static str>,
     group: Option<&'static str>,
     identity: Option<IdentityFields<'a>>,
-    rule: Option<Shown<'a>>,
+    rule: Option<Printable<'a>>,
     handshake_us: Option<u64>,
     duration_us: u64,
     client_bytes_received: u64,
@@ -117,7 +117,7 @@ struct ConnectionLine<'a> {
 #[derive(Serialize)]
 struct IdentityFields<'a> {
     subject: &'a str,
-    common_name: Option<Shown<'a>>,
+    common_name: Option<Printable<'a>>,
     dns_names: &'a [String],
     uris: &'a [String],
     issuer: &'a str,
@@ -131,7 +131,7 @@ impl<'a> IdentityFields<'a> {
     fn of(identity: &'a ClientIdentity) -> Self {
         Self {
             subject: identity.subject(),
-            common_name: identity.common_names().first().map(|name| Shown(name)),
+            common_name: identity.common_names().first().map(|name| Printable(name)),
             dns_names: identity.dns_names(),
             uris: identity.uris(),
             issuer: identity.issuer(),
@@ -140,15 +140,6 @@ impl<'a> IdentityFields<'a> {
             sha256: identity.sha256_hex(),
             spki_sha256: identity.spki_sha256_hex(),
         }
-    }
-}
-
-/// A text of a peer, escaped.
-struct Shown<'a>(&'a str);
-
-impl Serialize for Shown<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&Printable(self.0))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::{Serialize, Serializer};
+
 /// Shows text that someone else chose: what could break a line, move a cursor or turn the reading direction is
 /// written `\u{..}`; a backslash is doubled, so that what
 /// only looks escaped is told apart.
@@ -18,6 +20,13 @@ impl fmt::Display for Printable<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// As it is shown.
+impl Serialize for Printable<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

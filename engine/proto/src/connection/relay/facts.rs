@@ -1,6 +1,6 @@
 //! What the built-in upstream says of its client.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::connection::Authorized;
 use crate::identity::{ClientIdentity, Printable};
@@ -25,7 +25,7 @@ enum Client<'a> {
 struct Identified<'a> {
     address: String,
     subject: &'a str,
-    common_name: Option<Shown<'a>>,
+    common_name: Option<Printable<'a>>,
     dns_names: &'a [String],
     uris: &'a [String],
     emails: &'a [String],
@@ -45,15 +45,6 @@ struct Tls<'a> {
     server_name: Option<&'a str>,
     alpn: Option<&'a str>,
     resumed: bool,
-}
-
-/// A text of the client's, escaped.
-struct Shown<'a>(&'a str);
-
-impl Serialize for Shown<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&Printable(self.0))
-    }
 }
 
 impl<'a> Facts<'a> {
@@ -82,7 +73,7 @@ fn identified(address: String, identity: &ClientIdentity) -> Identified<'_> {
     Identified {
         address,
         subject: identity.subject(),
-        common_name: identity.common_names().first().map(|name| Shown(name)),
+        common_name: identity.common_names().first().map(|name| Printable(name)),
         dns_names: identity.dns_names(),
         uris: identity.uris(),
         emails: identity.emails(),
