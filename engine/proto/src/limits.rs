@@ -12,6 +12,10 @@ pub const RECEIVE_BYTES: usize = 16_384;
 /// What one received chunk holds at most of a connection whose last chunk was full.
 pub const BULK_BYTES: usize = 262_144;
 
+/// What a client's handshake messages may pile up to before rustls has one whole: the largest message
+/// that it reads (64 KiB), in a few records.
+pub const HANDSHAKE_INPUT_BYTES_MAX: usize = 80 * 1024;
+
 /// More suspended handshakes than this per worker cannot be configured.
 pub const SUSPENSIONS_MAX: usize = 4_096;
 
@@ -143,6 +147,7 @@ impl Limits {
 // a hello stay below rustls' own bound on a handshake message (64 KiB), so that ours speak first.
 const _: () = assert!(RECEIVE_BYTES <= RECORD_WIRE_BYTES);
 const _: () = assert!(CLIENT_HELLO_BYTES_MAX < 0xffff && CHAIN_BYTES_MAX < 0xffff);
+const _: () = assert!(HANDSHAKE_INPUT_BYTES_MAX > 0xffff && RECEIVE_BYTES <= BULK_BYTES);
 const _: () = assert!(RECORD_WIRE_BYTES <= RELAY_BYTES_MAX);
 // A certificate that the chain's bound lets through can be read; a request head fits into what the
 // built-in upstream may have waiting.

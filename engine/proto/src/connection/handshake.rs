@@ -15,15 +15,13 @@ use super::timer::Timer;
 use super::verify::VerifiedClient;
 use crate::desk::Place;
 use crate::error::{Blame, Reason};
+use crate::limits::HANDSHAKE_INPUT_BYTES_MAX;
 use crate::op::{Op, OperationId};
 use crate::record::{RecordError, TrafficRecords};
 use crate::report::{Event, TlsFacts};
 use crate::seam::{Outcome, Reply, Report, Request, Verdict, WorkFailure};
 use crate::tls::flight::{self, Advance, Flight};
 use crate::tls::{ClientAuth, ClientHello, TlsVersion, VerifiedChain};
-
-/// A handshake message of the largest size that rustls reads, in a few records.
-const INPUT_BYTES_MAX: usize = 80 * 1024;
 
 pub(super) struct ExpectFinished {
     step: Step,
@@ -314,7 +312,7 @@ impl ExpectFinished {
             Advance::ClientClosed => {
                 core.give_up(Reason::ClientClosed, "by close_notify in the middle of the handshake")
             }
-            Advance::Waiting if input.len() > INPUT_BYTES_MAX => {
+            Advance::Waiting if input.len() > HANDSHAKE_INPUT_BYTES_MAX => {
                 core.refuse_in_plaintext(Reason::MalformedMessage, "a message too large")
             }
             Advance::Waiting if arrived => self.read(core, tls, input),

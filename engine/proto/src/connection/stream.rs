@@ -193,3 +193,27 @@ impl Stream {
         self.lifecycle = Lifecycle::Closed;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    #[test]
+    fn whoever_has_nothing_to_send_owns_no_buffer() {
+        let desk = Desk::new(&Limits::default(), 1).expect("stacks");
+        let mut stream = Stream::open(Side::Client, desk.clone());
+        stream.out().extend_from_slice(b"answer");
+        let Some(Op::Send(_, mut buffer)) = stream.poll_op(false) else { panic!("a send") };
+        buffer.advance(b"answer".len());
+        assert!(stream.sent(buffer));
+        assert!(stream.poll_op(false).is_none());
+        assert_eq!(stream.queued.capacity(), 0);
+
+        // Room that was asked for, and in which nothing was written.
+        assert!(stream.out().capacity() > 0, "it is the one that came back");
+        assert!(stream.poll_op(false).is_none());
+        assert_eq!(stream.queued.capacity(), 0);
+        assert!(desk.buffer().capacity() > 0, "and came back again");
+    }
+}
