@@ -42,7 +42,7 @@ pub use report::{Event, Report, TlsFacts, Traffic};
 pub use seam::{Budget, Outcome, Work, WorkFailure, WorkKind};
 pub use time::{Moment, Now};
 pub use tls::{
-    ChainError, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups, Handoff, Identity,
-    Possession, TlsParameters, TlsVersion, TrustDomain, TrustDomainError, VerifiedChain,
-    default_suites, provider,
+    ChainError, ChainLimits, ClientAuth, Credentials, CredentialsError, Evidence, Groups, Handoff,
+    Identity, Issued, Issuer, Possession, TlsParameters, TlsVersion, TrustDomain, TrustDomainError,
+    VerifiedChain, default_suites, provider,
 };

@@ -3,6 +3,7 @@
 mod alert;
 mod client_hello;
 mod config;
+mod evidence;
 pub(crate) mod flight;
 mod provider;
 mod signature_memo;
@@ -13,6 +14,7 @@ mod verifier;
 pub(crate) use alert::plaintext_alert;
 pub(crate) use client_hello::{Arrival, ClientHello};
 pub use config::{ClientAuth, Credentials, CredentialsError, Identity, TlsParameters};
+pub use evidence::{Evidence, Issued, Issuer};
 pub use provider::{Groups, Handoff, default_suites, provider};
 pub use trust_domain::{ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain};
 pub use verifier::Possession;

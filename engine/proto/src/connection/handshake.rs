@@ -261,7 +261,7 @@ impl ExpectFinished {
             Report::Possession(possession) => {
                 // Without a chain there is nothing whose possession could be proven.
                 let Some(chain) = self.chain.take() else { return Reply::Verdict(Verdict::Denied) };
-                let client = VerifiedClient::new(*chain, possession);
+                let client = VerifiedClient::new(&chain, possession);
                 Reply::Verdict(self.authorize(core, client))
             }
         }

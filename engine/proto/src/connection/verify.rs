@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::identity::ClientIdentity;
-use crate::tls::{Possession, VerifiedChain};
+use crate::tls::{Evidence, Possession, VerifiedChain};
 use rustls::SignatureScheme;
 
 /// A client whose certification path holds and who has proven to possess the end entity's key.
@@ -13,15 +13,15 @@ use rustls::SignatureScheme;
 #[derive(Debug)]
 pub struct VerifiedClient {
     identity: Arc<ClientIdentity>,
-    not_after: i64,
+    evidence: Arc<Evidence>,
     scheme: SignatureScheme,
 }
 
 impl VerifiedClient {
-    pub(super) fn new(chain: VerifiedChain, possession: Possession) -> Self {
+    pub(super) fn new(chain: &VerifiedChain, possession: Possession) -> Self {
         Self {
-            not_after: chain.not_after(),
-            identity: Arc::new(chain.into_identity()),
+            identity: Arc::clone(chain.identity()),
+            evidence: Arc::clone(chain.evidence()),
             scheme: possession.scheme(),
         }
     }
@@ -32,10 +32,10 @@ impl VerifiedClient {
         &self.identity
     }
 
-    /// The earliest notAfter of its path: seconds since the epoch.
+    /// What its path rests on.
     #[must_use]
-    pub fn not_after(&self) -> i64 {
-        self.not_after
+    pub fn evidence(&self) -> &Arc<Evidence> {
+        &self.evidence
     }
 
     /// What it signed with.

@@ -1,6 +1,7 @@
 //! Whom to trust: the anchors that client chains must lead to, and the verification of a chain.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -8,10 +9,10 @@ use rustls::{CertificateError, DistinguishedName, OtherError, SignatureScheme};
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::aws_lc_rs as algorithm;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::error::Reason;
 use crate::identity::{Certificate, ClientIdentity, IdentityError};
+use crate::tls::evidence::{Evidence, Link};
 use crate::tls::signature_memo::SignatureMemo;
 
 /// Bits of a key usage (RFC 5280 §4.2.1.3).
@@ -31,14 +32,18 @@ pub struct ChainLimits {
 pub struct TrustDomain {
     id: [u8; 32],
     anchors: Vec<TrustAnchor<'static>>,
-    validity: Vec<Validity>,
+    authorities: Vec<Authority>,
     names: Vec<DistinguishedName>,
     limits: ChainLimits,
     pub(super) memo: SignatureMemo,
 }
 
-#[derive(Clone, Copy)]
-struct Validity {
+/// What webpki does not keep of an anchor's certificate.
+struct Authority {
+    /// The subject with its header.
+    name: Box<[u8]>,
+    /// The SubjectPublicKeyInfo with its header.
+    spki: Box<[u8]>,
     not_before: i64,
     not_after: i64,
 }
@@ -46,32 +51,21 @@ struct Validity {
 /// A chain that leads to an anchor, with the evidence for it. Comes only from [`TrustDomain::verify`].
 #[derive(Debug)]
 pub struct VerifiedChain {
-    identity: ClientIdentity,
-    not_after: i64,
-    anchor: usize,
+    identity: Arc<ClientIdentity>,
+    evidence: Arc<Evidence>,
 }
 
 impl VerifiedChain {
     /// Who the end entity is.
     #[must_use]
-    pub fn identity(&self) -> &ClientIdentity {
+    pub fn identity(&self) -> &Arc<ClientIdentity> {
         &self.identity
     }
 
-    /// The earliest notAfter on the path, the anchor's included: seconds since the epoch.
+    /// What the path rests on.
     #[must_use]
-    pub fn not_after(&self) -> i64 {
-        self.not_after
-    }
-
-    /// Which anchor of the trust domain the path leads to, counted from 0 in the order of the bundle.
-    #[must_use]
-    pub fn anchor(&self) -> usize {
-        self.anchor
-    }
-
-    pub(crate) fn into_identity(self) -> ClientIdentity {
-        self.identity
+    pub fn evidence(&self) -> &Arc<Evidence> {
+        &self.evidence
     }
 }
 
@@ -174,7 +168,7 @@ impl ChainError {
             Reason::ClientCertificatePurpose => CertificateError::InvalidPurpose,
             Reason::ClientCertificateBadSignature => CertificateError::BadSignature,
             Reason::ClientCertificateMalformed => CertificateError::BadEncoding,
-            _ => CertificateError::Other(OtherError(std::sync::Arc::new(self.clone()))),
+            _ => CertificateError::Other(OtherError(Arc::new(self.clone()))),
         }
     }
 }
@@ -196,7 +190,7 @@ impl TrustDomain {
         let mut domain = Self {
             id: identify(bundle, limits),
             anchors: Vec::with_capacity(bundle.len()),
-            validity: Vec::with_capacity(bundle.len()),
+            authorities: Vec::with_capacity(bundle.len()),
             names: Vec::with_capacity(bundle.len()),
             limits,
             memo: SignatureMemo::default(),
@@ -204,14 +198,16 @@ impl TrustDomain {
         for (index, der) in bundle.iter().enumerate() {
             let wrong = |problem| TrustDomainError::Anchor { number: index + 1, problem };
             let anchor = webpki::anchor_from_trusted_cert(der).map_err(|e| wrong(e.to_string()))?;
-            let (_, parsed) = X509Certificate::from_der(der).map_err(|e| wrong(e.to_string()))?;
+            let read = Certificate::read(der).map_err(|e| wrong(e.to_owned()))?;
             if tells_names {
                 domain.names.push(DistinguishedName::in_sequence(&anchor.subject));
             }
             domain.anchors.push(anchor.to_owned());
-            domain.validity.push(Validity {
-                not_before: parsed.validity().not_before.timestamp(),
-                not_after: parsed.validity().not_after.timestamp(),
+            domain.authorities.push(Authority {
+                name: read.subject.into(),
+                spki: read.spki.into(),
+                not_before: read.not_before,
+                not_after: read.not_after,
             });
         }
         // Each name has a length of two bytes before it (RFC 5246 §7.4.4, RFC 9846 §4.2.4).
@@ -291,7 +287,7 @@ impl TrustDomain {
             None,
             Some(&ours),
         );
-        let (anchor, not_after) = match (result, found.take()) {
+        let evidence = match (result, found.take()) {
             // The path that webpki accepts is the one that it asked of last.
             (Ok(_), Some(checked)) => checked?,
             (Ok(_), None) => return Err(ChainError::Malformed),
@@ -299,17 +295,12 @@ impl TrustDomain {
             (Err(webpki::Error::UnknownIssuer), Some(Err(refused))) => return Err(refused),
             (Err(error), _) => return Err(ChainError::Path(error)),
         };
-        let identity = ClientIdentity::parse(end_entity)?;
-        Ok(Box::new(VerifiedChain { identity, not_after, anchor }))
+        let identity = Arc::new(ClientIdentity::parse(end_entity)?);
+        Ok(Box::new(VerifiedChain { identity, evidence: Arc::new(evidence) }))
     }
 
-    /// What webpki leaves out: the anchor's validity and everybody's key usage. Gives the anchor's
-    /// index and the earliest notAfter of the path.
-    fn check_path(
-        &self,
-        path: &VerifiedPath<'_>,
-        now: UnixTime,
-    ) -> Result<(usize, i64), ChainError> {
+    /// What webpki leaves out: the anchor's validity and everybody's key usage.
+    fn check_path(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<Evidence, ChainError> {
         let anchor = path.anchor();
         let index = self
             .anchors
@@ -320,17 +311,17 @@ impl TrustDomain {
             })
             .ok_or(ChainError::Malformed)?;
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let validity = self.validity[index];
-        if now > validity.not_after {
+        let authority = &self.authorities[index];
+        if now > authority.not_after {
             return Err(ChainError::AnchorExpired);
         }
-        if now < validity.not_before {
+        if now < authority.not_before {
             return Err(ChainError::AnchorNotYetValid);
         }
-        let mut not_after = validity.not_after;
         let end_entity = path.end_entity().der();
+        let intermediates: Vec<_> =
+            path.intermediate_certificates().map(|certificate| certificate.der()).collect();
         let end_entity = read(&end_entity)?;
-        not_after = not_after.min(end_entity.not_after);
         if let Some(usage) = key_usage(&end_entity)?
             && usage & DIGITAL_SIGNATURE == 0
         {
@@ -338,9 +329,11 @@ impl TrustDomain {
                 "the client certificate's key usage does not allow digitalSignature",
             ));
         }
-        for intermediate in path.intermediate_certificates() {
-            let intermediate = intermediate.der();
-            let intermediate = read(&intermediate)?;
+        let mut not_after = authority.not_after.min(end_entity.not_after);
+        let mut certificates = Vec::with_capacity(1 + intermediates.len());
+        certificates.push(end_entity);
+        for intermediate in &intermediates {
+            let intermediate = read(intermediate)?;
             not_after = not_after.min(intermediate.not_after);
             if let Some(usage) = key_usage(&intermediate)?
                 && usage & KEY_CERT_SIGN == 0
@@ -349,8 +342,23 @@ impl TrustDomain {
                     "an intermediate's key usage does not allow keyCertSign",
                 ));
             }
+            certificates.push(intermediate);
         }
-        Ok((index, not_after))
+        let issuers = certificates[1..]
+            .iter()
+            .map(|issuer| (issuer.subject, issuer.spki))
+            .chain([(&*authority.name, &*authority.spki)]);
+        let links: Vec<_> = certificates
+            .iter()
+            .zip(issuers)
+            .map(|(certificate, (issuer_name, issuer_spki))| Link {
+                certificate,
+                issuer_name,
+                issuer_spki,
+            })
+            .collect();
+        let issued = links.iter().map(Link::issued).collect();
+        Ok(Evidence { not_after, anchor: index, issued })
     }
 }
 

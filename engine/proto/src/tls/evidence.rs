@@ -1,0 +1,83 @@
+//! What a verified path rests on, kept so that it can be asked again whether it still holds, without
+//! the certificates.
+
+use aws_lc_rs::digest;
+
+use crate::identity::Certificate;
+
+/// The certificates of one path below its anchor, end entity first, each with who signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    pub(crate) not_after: i64,
+    pub(crate) anchor: usize,
+    pub(crate) issued: Box<[Issued]>,
+}
+
+/// One certificate, as its issuer's revocation lists speak of it (RFC 5280 §5.1.2.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// Who signed it.
+    pub issuer: Issuer,
+    /// The serial number: the INTEGER's content.
+    pub serial: Box<[u8]>,
+}
+
+/// A CA as the signer of certificates: one name may have had several keys, and one key several names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Issuer {
+    /// SHA-256 over its distinguished name, DER with the header.
+    pub name: [u8; 32],
+    /// SHA-256 over its SubjectPublicKeyInfo, DER with the header.
+    pub key: [u8; 32],
+}
+
+/// A certificate of a path and its issuer, while the path is looked at.
+pub(crate) struct Link<'a> {
+    pub(crate) certificate: &'a Certificate<'a>,
+    /// DER with the header.
+    pub(crate) issuer_name: &'a [u8],
+    /// DER with the header.
+    pub(crate) issuer_spki: &'a [u8],
+}
+
+impl Evidence {
+    /// The earliest notAfter on the path, the anchor's included: seconds since the epoch.
+    #[must_use]
+    pub fn not_after(&self) -> i64 {
+        self.not_after
+    }
+
+    /// Which anchor of the trust domain the path leads to, counted from 0 in the order of the bundle.
+    #[must_use]
+    pub fn anchor(&self) -> usize {
+        self.anchor
+    }
+
+    /// The certificates below the anchor, end entity first.
+    #[must_use]
+    pub fn issued(&self) -> &[Issued] {
+        &self.issued
+    }
+}
+
+impl Issuer {
+    /// Of a distinguished name and a SubjectPublicKeyInfo, both DER with the header.
+    #[must_use]
+    pub fn new(name: &[u8], spki: &[u8]) -> Self {
+        Self { name: sha256(name), key: sha256(spki) }
+    }
+}
+
+impl Link<'_> {
+    pub(crate) fn issued(&self) -> Issued {
+        Issued {
+            issuer: Issuer::new(self.issuer_name, self.issuer_spki),
+            serial: self.certificate.serial.into(),
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let hash = digest::digest(&digest::SHA256, bytes);
+    std::array::from_fn(|index| hash.as_ref()[index])
+}
