@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use countersign::randomness::WORKER_RANDOM;
 use countersign_proto::limits::RECEIVE_BYTES;
 use countersign_proto::{
-    Announce, ClientAuth, Completion, Connection, Desk, Identities, Identity, Limits, Listener,
-    Moment, Now, Op, Policy, Rule, Side, TlsParameters, UpstreamAddress,
+    Announce, ChainCacheLimits, ClientAuth, Completion, Connection, Desk, Identities, Identity,
+    Limits, Listener, Moment, Now, Op, Policy, Rule, Side, TlsParameters, UpstreamAddress,
 };
 use rustls_pki_types::UnixTime;
 
@@ -50,7 +50,7 @@ impl Server {
     /// If the kernel has no memory for stacks.
     #[must_use]
     pub fn new(pki: &Pki, names: &[String]) -> Self {
-        let desk = Desk::new(&Limits::default(), 1).expect("stacks");
+        let desk = Desk::new(&Limits::default(), ChainCacheLimits::default(), 1).expect("stacks");
         Self { listener: Arc::new(listener(pki, names)), desk }
     }
 
@@ -58,6 +58,7 @@ impl Server {
     /// faulted in at first, and that would be timed.
     #[must_use]
     pub fn forgetful(&self, pki: &Pki) -> Self {
+        self.desk.forget_chains();
         Self { listener: Arc::new(listener(pki, &[])), desk: self.desk.clone() }
     }
 

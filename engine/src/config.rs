@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_proto::{
-    Announce, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups, Handoff, Identities,
-    Identity, Limits, Listener, Policy, Rule, TlsParameters, TlsVersion, TrustDomain,
-    TrustDomainError, UpstreamAddress,
+    Announce, ChainCacheLimits, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups,
+    Handoff, Identities, Identity, Limits, Listener, Policy, Rule, TlsParameters, TlsVersion,
+    TrustDomain, TrustDomainError, UpstreamAddress,
 };
 use rustls::SupportedCipherSuite;
 use rustls_pki_types::CertificateDer;
@@ -47,6 +47,8 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// Handshakes under way on a worker at one time.
     pub max_handshakes: usize,
+    /// How many verified chains a worker remembers.
+    pub chain_cache: ChainCacheLimits,
     /// How long a stop may take.
     pub drain_timeout: Duration,
     /// Which connections get a line in the log.

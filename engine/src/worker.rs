@@ -13,7 +13,7 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use countersign_proto::limits::{BULK_BYTES, RECEIVE_BYTES};
-use countersign_proto::{Desk, Limits};
+use countersign_proto::{ChainCacheLimits, Desk, Limits};
 use countersign_ring as ring;
 
 pub use inbox::{Address, InboxSender, Message, Publication};
@@ -46,6 +46,8 @@ pub struct WorkerPlan {
     pub sockets: Vec<Bound>,
     /// The limits of the worker's stacks, and how many drains there are at one time.
     pub limits: Limits,
+    /// The verified chains that it remembers.
+    pub chain_cache: ChainCacheLimits,
     /// Client connections at one time.
     pub max_connections: usize,
     /// Handshakes under way at one time.
@@ -127,7 +129,7 @@ fn prepare(plan: WorkerPlan) -> Result<shard::Shard, WorkerError> {
         return Err(WorkerError::Pin(cpu));
     }
     randomness::prepare_thread().map_err(|_| WorkerError::Randomness)?;
-    let desk = Desk::new(&plan.limits, plan.workers)?;
+    let desk = Desk::new(&plan.limits, plan.chain_cache, plan.workers)?;
     let ring = ring::Ring::open(&ring::Settings {
         submission_entries: SUBMISSION_ENTRIES,
         slots: plan.slots,

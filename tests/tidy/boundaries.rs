@@ -137,7 +137,6 @@ fn each_security_fact_is_made_in_one_place() {
     let proto = source::files("engine/proto/src", "rs");
     for (expression, place) in [
         ("VerifiedChain {", "tls/trust_domain.rs"),
-        ("Possession {", "tls/verifier.rs"),
         ("VerifiedClient::new(", "connection/handshake.rs"),
         ("Authorized::decide(", "connection/handshake.rs"),
         ("policy.anonymous_rule(", "connection/authorize.rs"),
@@ -152,6 +151,13 @@ fn each_security_fact_is_made_in_one_place() {
             "'{expression}' stands once, in {place}: {found:?}"
         );
     }
+    // Possession: by the certificate's key, or by the same key kept from before.
+    let proven: Vec<_> =
+        proto.iter().flat_map(|file| makes(file, "Possession::by(signed)")).collect();
+    assert!(
+        proven.len() == 2 && proven.iter().all(|place| place.contains("tls/verifier.rs")),
+        "{proven:?}"
+    );
     // An anonymous client is authorized by a rule of its own, and without a `VerifiedClient`.
     for (file, fact, places) in [("verify", "VerifiedClient", 1), ("authorize", "Authorized", 2)] {
         let path = format!("engine/proto/src/connection/{file}.rs");

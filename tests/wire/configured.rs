@@ -12,6 +12,9 @@ use countersign_tests::http::{GET_AND_CLOSE, read_response};
 use countersign_tests::pki::{Identity, Pki};
 use countersign_tests::prometheus::Metrics;
 use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls_pki_types::CertificateDer;
 use serde_json::Value;
 
 /// The metric that a reason of a refusal is counted in.
@@ -68,6 +71,20 @@ impl Configured {
 /// A client's configuration with what the tests of a configured engine mostly want.
 pub(crate) fn tls(pki: &Pki, identity: Option<&Identity>, version: Version) -> Arc<ClientConfig> {
     Arc::new(config(pki, identity, version))
+}
+
+/// A client's configuration that shows `chain` and signs with the key of `signer`.
+pub(crate) fn showing(
+    pki: &Pki,
+    chain: &[CertificateDer<'static>],
+    signer: &Identity,
+    version: Version,
+) -> Arc<ClientConfig> {
+    let key = aws_lc_rs::sign::any_supported_type(&signer.key).expect("a key");
+    let certified = CertifiedKey::new(chain.to_vec(), key);
+    let mut config = config(pki, Some(signer), version);
+    config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+    Arc::new(config)
 }
 
 /// One request to the built-in upstream, on a connection of its own that ends cleanly.

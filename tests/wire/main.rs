@@ -6,6 +6,7 @@
 mod admin;
 mod bulk;
 mod capacity;
+mod chain_cache;
 mod clients;
 mod configured;
 mod cut_handshakes;

@@ -18,13 +18,12 @@ use countersign_tests::record::{
 use countersign_tests::tool::OPENSSL;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::configured::{Configured, REFUSED};
+use crate::configured::{Configured, REFUSED, showing};
 use crate::s_client;
 
 /// `ContentType.change_cipher_spec`: sent for middleboxes' sake (RFC 8446 appendix D.4).
@@ -353,11 +352,7 @@ impl Scene {
         signer: &Identity,
         version: Version,
     ) -> Arc<ClientConfig> {
-        let key = aws_lc_rs::sign::any_supported_type(&signer.key).expect("a key");
-        let certified = CertifiedKey::new(chain.to_vec(), key);
-        let mut config = config(&self.pki, Some(signer), version);
-        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
-        Arc::new(config)
+        showing(&self.pki, chain, signer, version)
     }
 
     /// Refused by what its certificate is: rustls and openssl, both versions.

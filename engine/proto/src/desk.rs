@@ -2,11 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use countersign_fiber::{StackError, Stacks};
+use rustls_pki_types::UnixTime;
 
+use crate::chain_cache::{ChainCache, ChainCacheFacts, ChainCacheLimits};
 use crate::limits::Limits;
 use crate::seam::{Budget, WorkKind};
+use crate::tls::{ChainKey, VerifiedChain};
 
 /// Emptied send buffers that are kept for the next send: so many, each of at most so many bytes. A
 /// connection with nothing to send has none.
@@ -25,6 +29,7 @@ struct Inner {
     lookups: Counter,
     drains: Counter,
     spare_buffers: RefCell<Vec<Vec<u8>>>,
+    chains: RefCell<ChainCache>,
 }
 
 struct Counter {
@@ -50,7 +55,11 @@ impl Desk {
     ///
     /// # Errors
     /// [`StackError`] if the stacks cannot be had.
-    pub fn new(limits: &Limits, workers: usize) -> Result<Self, StackError> {
+    pub fn new(
+        limits: &Limits,
+        chains: ChainCacheLimits,
+        workers: usize,
+    ) -> Result<Self, StackError> {
         let stacks = Stacks::new(limits.stacks(), workers)?;
         let counter = |most| Counter { taken: Cell::new(0), most };
         Ok(Self {
@@ -60,6 +69,7 @@ impl Desk {
                 lookups: counter(limits.lookup_suspensions),
                 drains: counter(limits.drains),
                 spare_buffers: RefCell::default(),
+                chains: RefCell::new(ChainCache::new(chains)),
             }),
         })
     }
@@ -86,6 +96,27 @@ impl Desk {
     #[must_use]
     pub fn drains(&self) -> usize {
         self.inner.drains.taken.get()
+    }
+
+    /// What the cache of verified chains has done and holds.
+    #[must_use]
+    pub fn chain_cache(&self) -> ChainCacheFacts {
+        self.inner.chains.borrow().facts()
+    }
+
+    /// Forgets every verified chain.
+    pub fn forget_chains(&self) {
+        self.inner.chains.borrow_mut().clear();
+    }
+
+    /// A chain that was verified before and is within its validity.
+    pub(crate) fn known_chain(&self, key: &ChainKey, now: UnixTime) -> Option<Arc<VerifiedChain>> {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        self.inner.chains.borrow_mut().get(key, now)
+    }
+
+    pub(crate) fn remember_chain(&self, key: ChainKey, chain: &Arc<VerifiedChain>) {
+        self.inner.chains.borrow_mut().insert(key, Arc::clone(chain));
     }
 
     pub(crate) fn stacks(&self) -> &Stacks {

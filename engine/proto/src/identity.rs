@@ -144,6 +144,26 @@ impl ClientIdentity {
         })
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let AltNames { dns, uris, emails, ip_addresses } = &self.alt_names;
+        let lists = [
+            &self.common_names,
+            &self.organizations,
+            &self.organizational_units,
+            dns,
+            uris,
+            emails,
+        ];
+        let texts = lists.into_iter().flatten().map(|text| size_of::<String>() + text.capacity());
+        size_of::<Self>()
+            + texts.sum::<usize>()
+            + size_of_val(ip_addresses.as_slice())
+            + self.subject.capacity()
+            + self.issuer.capacity()
+            + self.serial.capacity()
+    }
+
     /// The subject as an RFC 4514 string (most specific first), control characters escaped. Empty if the subject is.
     pub fn subject(&self) -> &str {
         &self.subject

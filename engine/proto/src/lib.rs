@@ -11,6 +11,7 @@
 //! * No resumption: a handshake is always full.
 #![forbid(unsafe_code)]
 
+mod chain_cache;
 mod connection;
 mod desk;
 mod error;
@@ -27,6 +28,7 @@ mod time;
 mod tls;
 pub mod whoami;
 
+pub use chain_cache::{ChainCacheFacts, ChainCacheLimits};
 pub use connection::{Authorized, Connection, VerifiedClient};
 pub use countersign_fiber::StackError;
 pub use desk::Desk;

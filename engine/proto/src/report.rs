@@ -60,6 +60,8 @@ pub struct Report {
     pub tls: Option<TlsFacts>,
     /// Who the client is; verified, though not necessarily let in.
     pub identity: Option<Arc<ClientIdentity>>,
+    /// Was its chain known from before? `None` where none was verified.
+    pub chain_cached: Option<bool>,
     /// The rule that decided.
     pub rule: Option<Arc<str>>,
     /// Was the client let in?
@@ -90,6 +92,7 @@ impl Report {
             alpn: None,
             tls: None,
             identity: None,
+            chain_cached: None,
             rule: None,
             allowed: false,
             reason: None,

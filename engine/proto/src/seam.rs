@@ -17,7 +17,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::error::Reason;
 use crate::tls::{
-    ChainError, Possession, TlsVersion, TrustDomain, VerifiedChain, verify_possession,
+    ChainError, ChainKey, Possession, TlsVersion, TrustDomain, VerifiedChain, verify_possession,
 };
 
 /// What a step says or asks.
@@ -34,8 +34,12 @@ pub(crate) enum Report {
     Time,
     /// The server name as rustls has read it: is it the one that the identity was chosen by?
     ServerName(Option<String>),
-    /// The client's chain holds.
-    Chain(Box<VerifiedChain>),
+    /// Is the chain known that the client has presented?
+    Presented(ChainKey),
+    /// The client's chain holds; whether it was known.
+    Chain(ChainKey, Arc<VerifiedChain>, Known),
+    /// The chain that the client presented.
+    ProvenChain,
     /// The client has the key of its end entity certificate: may it come in?
     Possession(Possession),
     /// Why the step is about to fail.
@@ -47,6 +51,7 @@ pub(crate) enum Report {
 pub(crate) enum Reply {
     Noted,
     Time(UnixTime),
+    Chain(Option<Arc<VerifiedChain>>),
     Verdict(Verdict),
     Outcome(Box<Outcome>),
     Abandoned,
@@ -56,6 +61,13 @@ impl Answer for Reply {
     fn abandoned() -> Self {
         Self::Abandoned
     }
+}
+
+/// Whether a chain was verified now or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Now,
+    Before,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +162,7 @@ pub enum Outcome {
     /// Of [`Work::Sign`].
     Signature(Vec<u8>),
     /// Of [`Work::VerifyChain`].
-    Chain(Result<Box<VerifiedChain>, ChainError>),
+    Chain(Result<Arc<VerifiedChain>, ChainError>),
     /// Of [`Work::VerifyPossession`].
     Possession(Result<Possession, rustls::Error>),
     /// Of [`Work::Agree`].

@@ -114,6 +114,12 @@ pub(super) const IDENTITIES_MAX: usize = 1_024;
 /// (`IORING_MAX_FIXED_FILES`).
 pub(super) const CONNECTIONS: RangeInclusive<usize> = 1..=1_048_576;
 
+/// Verified chains that a worker remembers.
+pub(super) const CACHED_CHAINS: RangeInclusive<usize> = 0..=16_777_216;
+
+/// Bytes that they may take.
+pub(super) const CACHED_CHAIN_BYTES: RangeInclusive<usize> = 0..=1_099_511_627_776;
+
 /// Bounds of the fields of `Limits` are known to it alone: `Limits::check`.
 const CHECKED_BY_LIMITS: Kind = Kind::Count(0..=usize::MAX);
 
@@ -134,6 +140,8 @@ pub static ALL: &[Key] = &[
     key("cpus", Kind::Text, Some("the affinity mask"), "CPUs that the process may use", r#""0-3""#),
     key("max_connections", Kind::Count(CONNECTIONS), Some("16384, or what the limit of open files allows"), "1 to 1048576", "10000"),
     key("max_handshakes", Kind::Count(CONNECTIONS), Some("4096"), "1 to 1048576", "4096"),
+    key("cached_chains", Kind::Count(CACHED_CHAINS), Some("16384"), "0 to 16777216", "16384"),
+    key("cached_chain_bytes", Kind::Count(CACHED_CHAIN_BYTES), Some("67108864"), "0 to 1099511627776", "67108864"),
     key("drain_timeout", Kind::Duration, Some(r#""30s""#), "0s to 24h", r#""30s""#),
     key("log_connections", Kind::Choice(&["all", "problems"]), Some(r#""all""#), r#""all" or "problems""#, r#""all""#),
 

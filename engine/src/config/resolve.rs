@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use countersign_proto::{Announce, Handoff, UpstreamAddress};
+use countersign_proto::{Announce, ChainCacheLimits, Handoff, UpstreamAddress};
 
 use super::errors::{At, ConfigErrors, Problems, Spot, quoted};
 use super::keys;
@@ -55,12 +55,18 @@ pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, C
     address::check_conflicts(raw, &mut problems);
     let max_connections = raw.max_connections.as_ref().map(|at| at.value);
     let max_handshakes = raw.max_handshakes.as_ref().map_or(MAX_HANDSHAKES, |at| at.value);
+    let defaults = ChainCacheLimits::default();
+    let chain_cache = ChainCacheLimits {
+        chains: raw.cached_chains.as_ref().map_or(defaults.chains, |at| at.value),
+        bytes: raw.cached_chain_bytes.as_ref().map_or(defaults.bytes, |at| at.value),
+    };
     problems.finish().map(|warnings| Config {
         listeners,
         workers,
         cpus,
         max_connections,
         max_handshakes,
+        chain_cache,
         drain_timeout,
         log_connections,
         admin,

@@ -144,6 +144,7 @@ impl Engine {
                 workers: engine.config.workers,
                 cpu: (!cpus.is_empty()).then(|| cpus[number % cpus.len()]),
                 sockets,
+                chain_cache: engine.config.chain_cache,
                 limits: engine.config.listeners[0].limits.clone(),
                 max_connections: capacity.connections,
                 max_handshakes: engine.config.max_handshakes,
@@ -241,6 +242,8 @@ impl Engine {
         same("cpus", config.cpus == now.cpus)?;
         same("max_connections", config.max_connections == now.max_connections)?;
         same("max_handshakes", config.max_handshakes == now.max_handshakes)?;
+        same("cached_chains", config.chain_cache.chains == now.chain_cache.chains)?;
+        same("cached_chain_bytes", config.chain_cache.bytes == now.chain_cache.bytes)?;
         same("log_connections", config.log_connections == now.log_connections)?;
         same("admin.listen", config.admin == now.admin)?;
         let stacks = |config: &Config| config.listeners[0].limits.stacks();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_proto::Reason;
+use countersign_proto::{ChainCacheFacts, Reason};
 use serde_json::{Value, json};
 
 /// The counters of one worker, on cache lines of their own.
@@ -25,8 +25,19 @@ pub struct Counters {
     handshakes: AtomicU64,
     stacks_suspended: AtomicU64,
     drains: AtomicU64,
+    chain_cache: ChainCacheCounters,
     slots_free: AtomicU64,
     operations_in_flight: AtomicU64,
+}
+
+/// Of [`ChainCacheFacts`], in their order.
+#[derive(Default)]
+struct ChainCacheCounters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: AtomicU64,
+    chains: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// A limit that holds back new connections.
@@ -61,6 +72,8 @@ pub struct Gauges {
     pub stacks_suspended: usize,
     /// Refused clients that read their alert.
     pub drains: usize,
+    /// What the cache of verified chains has done and holds.
+    pub chain_cache: ChainCacheFacts,
     /// Slots of the direct descriptor table that are free.
     pub slots_free: usize,
     /// Operations that the ring has.
@@ -86,6 +99,7 @@ impl Counters {
             handshakes: AtomicU64::default(),
             stacks_suspended: AtomicU64::default(),
             drains: AtomicU64::default(),
+            chain_cache: ChainCacheCounters::default(),
             slots_free: AtomicU64::default(),
             operations_in_flight: AtomicU64::default(),
         }
@@ -136,8 +150,33 @@ impl Counters {
         store(&self.handshakes, gauges.handshakes);
         store(&self.stacks_suspended, gauges.stacks_suspended);
         store(&self.drains, gauges.drains);
+        self.chain_cache.set(&gauges.chain_cache);
         store(&self.slots_free, gauges.slots_free);
         store(&self.operations_in_flight, gauges.operations_in_flight);
+    }
+}
+
+impl ChainCacheCounters {
+    fn set(&self, facts: &ChainCacheFacts) {
+        let ChainCacheFacts { hits, misses, evictions, chains, bytes } = *facts;
+        for (counter, value) in [
+            (&self.hits, hits),
+            (&self.misses, misses),
+            (&self.evictions, evictions),
+            (&self.chains, chains as u64),
+            (&self.bytes, bytes as u64),
+        ] {
+            counter.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn add_to(&self, sum: &mut ChainCacheFacts) {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        sum.hits += value(&self.hits);
+        sum.misses += value(&self.misses);
+        sum.evictions += value(&self.evictions);
+        sum.chains += value(&self.chains) as usize;
+        sum.bytes += value(&self.bytes) as usize;
     }
 }
 
@@ -219,6 +258,8 @@ pub struct Totals {
     pub stacks_suspended: u64,
     /// Refused clients drained now.
     pub drains: u64,
+    /// The caches of verified chains.
+    pub chain_cache: ChainCacheFacts,
     /// Free slots of all tables.
     pub slots_free: u64,
     /// Operations in all rings.
@@ -255,6 +296,7 @@ impl Totals {
             totals.connections_open += read(&counters.connections_open);
             totals.stacks_suspended += read(&counters.stacks_suspended);
             totals.drains += read(&counters.drains);
+            counters.chain_cache.add_to(&mut totals.chain_cache);
             totals.slots_free += read(&counters.slots_free);
             totals.operations_in_flight += read(&counters.operations_in_flight);
             for (sum, counter) in refused.iter_mut().zip(&counters.refused) {
@@ -284,6 +326,8 @@ impl Totals {
             "handshakes": self.handshakes,
             "stacks_suspended": self.stacks_suspended,
             "drains": self.drains,
+            "chain_cache_hits": self.chain_cache.hits,
+            "chain_cache_misses": self.chain_cache.misses,
             "slots_free": self.slots_free,
             "operations_in_flight": self.operations_in_flight,
             "client_bytes_received": self.client_bytes_received,

@@ -107,6 +107,25 @@ pub fn render(totals: &Totals, facts: &Facts) -> String {
         "Refused clients that are still reading their alert.",
         totals.drains,
     );
+    let chains = &totals.chain_cache;
+    page.head(
+        "countersign_chain_cache_lookups_total",
+        "Client chains looked up among those that were verified before.",
+        "counter",
+    );
+    page.sample("countersign_chain_cache_lookups_total", &[("result", "hit")], chains.hits);
+    page.sample("countersign_chain_cache_lookups_total", &[("result", "miss")], chains.misses);
+    page.counter(
+        "countersign_chain_cache_evictions_total",
+        "Verified chains dropped to make room.",
+        chains.evictions,
+    );
+    page.gauge(
+        "countersign_chain_cache_entries",
+        "Verified chains held by all workers.",
+        chains.chains,
+    );
+    page.gauge("countersign_chain_cache_bytes", "Bytes that they take, estimated.", chains.bytes);
     page.gauge(
         "countersign_slots_free",
         "Free slots of the direct descriptor tables.",

@@ -213,6 +213,7 @@ impl Shard {
             handshakes: self.handshakes,
             stacks_suspended: self.desk.signing_suspensions() + self.desk.lookup_suspensions(),
             drains: self.desk.drains(),
+            chain_cache: self.desk.chain_cache(),
             slots_free: self.ring.slots_free() as usize,
             operations_in_flight: self.ring.in_flight(),
         });

@@ -9,7 +9,8 @@ use countersign::control::{Engine, Stopped};
 use countersign::signing::Lanes;
 use countersign::telemetry::Totals;
 use countersign_proto::{
-    Announce, ClientAuth, Handoff, Limits, Reason, Rule, UpstreamAddress, Work, WorkKind,
+    Announce, ChainCacheLimits, ClientAuth, Handoff, Limits, Reason, Rule, UpstreamAddress, Work,
+    WorkKind,
 };
 use serde_json::Value;
 
@@ -77,6 +78,8 @@ impl TestEngine {
             workers: 1,
             cpus: Vec::new(),
             max_connections: Some(256),
+            // Nobody is known: every step is there to be suspended.
+            chain_cache: ChainCacheLimits { chains: 0, bytes: 0 },
             max_handshakes: 256,
             log_connections: countersign::telemetry::LoggedConnections::All,
             drain_timeout: PATIENCE,

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_proto::{
-    Announce, ClientAuth, Desk, Identities, Identity, Limits, Listener, TlsParameters,
-    UpstreamAddress,
+    Announce, ChainCacheLimits, ClientAuth, Desk, Identities, Identity, Limits, Listener,
+    TlsParameters, UpstreamAddress,
 };
 
 use crate::pki::{Pki, policy, policy_for_everyone};
@@ -52,7 +52,10 @@ pub(super) fn worker(plan: &WorldPlan, sabotage: Sabotage) -> Worker {
             limits: limits.clone(),
         })
     });
-    Worker { desk: Desk::new(limits, plan.workers).expect("stacks"), listeners }
+    Worker {
+        desk: Desk::new(limits, ChainCacheLimits::default(), plan.workers).expect("stacks"),
+        listeners,
+    }
 }
 
 pub(super) fn tcp_upstream() -> UpstreamAddress {

@@ -19,7 +19,7 @@ use crate::limits::HANDSHAKE_INPUT_BYTES_MAX;
 use crate::op::{Op, OperationId};
 use crate::record::{RecordError, TrafficRecords};
 use crate::report::{Event, TlsFacts};
-use crate::seam::{Outcome, Reply, Report, Request, Verdict, WorkFailure};
+use crate::seam::{Known, Outcome, Reply, Report, Request, Verdict, WorkFailure};
 use crate::tls::flight::{self, Advance, Flight};
 use crate::tls::{ClientAuth, ClientHello, TlsVersion, VerifiedChain};
 
@@ -27,7 +27,7 @@ pub(super) struct ExpectFinished {
     step: Step,
     /// The start of a record, or received while a step was suspended.
     unread: Vec<u8>,
-    chain: Option<Box<VerifiedChain>>,
+    chain: Option<Arc<VerifiedChain>>,
     authorized: Option<Authorized>,
     /// May the client come without a certificate?
     anonymous: Anonymous,
@@ -250,10 +250,20 @@ impl ExpectFinished {
                 self.problem.get_or_insert((Reason::Internal, detail));
                 Reply::Verdict(Verdict::Denied)
             }
-            Report::Chain(chain) => {
+            Report::Presented(key) => Reply::Chain(core.desk.known_chain(&key, core.now.unix)),
+            Report::Chain(key, chain, known) => {
+                core.report.chain_cached = Some(known == Known::Before);
+                if known == Known::Now {
+                    core.desk.remember_chain(key, &chain);
+                }
                 self.chain = Some(chain);
                 Reply::Noted
             }
+            // Twice in a row the key is worth keeping.
+            Report::ProvenChain if core.report.chain_cached == Some(true) => {
+                Reply::Chain(self.chain.clone())
+            }
+            Report::ProvenChain => Reply::Chain(None),
             Report::Problem(reason, detail) => {
                 self.problem.get_or_insert((reason, detail));
                 Reply::Noted

@@ -197,11 +197,12 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain_cache::ChainCacheLimits;
     use crate::limits::Limits;
 
     #[test]
     fn whoever_has_nothing_to_send_owns_no_buffer() {
-        let desk = Desk::new(&Limits::default(), 1).expect("stacks");
+        let desk = Desk::new(&Limits::default(), ChainCacheLimits::default(), 1).expect("stacks");
         let mut stream = Stream::open(Side::Client, desk.clone());
         stream.out().extend_from_slice(b"answer");
         let Some(Op::Send(_, mut buffer)) = stream.poll_op(false) else { panic!("a send") };

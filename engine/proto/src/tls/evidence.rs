@@ -8,6 +8,7 @@ use crate::identity::Certificate;
 /// The certificates of one path below its anchor, end entity first, each with who signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
+    pub(crate) not_before: i64,
     pub(crate) not_after: i64,
     pub(crate) anchor: usize,
     pub(crate) issued: Box<[Issued]>,
@@ -47,10 +48,22 @@ impl Evidence {
         self.not_after
     }
 
+    /// The latest notBefore on the path, the anchor's included: seconds since the epoch.
+    #[must_use]
+    pub fn not_before(&self) -> i64 {
+        self.not_before
+    }
+
     /// Which anchor of the trust domain the path leads to, counted from 0 in the order of the bundle.
     #[must_use]
     pub fn anchor(&self) -> usize {
         self.anchor
+    }
+
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let issued = self.issued.iter().map(|issued| size_of::<Issued>() + issued.serial.len());
+        size_of::<Self>() + issued.sum::<usize>()
     }
 
     /// The certificates below the anchor, end entity first.

@@ -12,6 +12,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use crate::error::Reason;
 use crate::identity::{Certificate, ClientIdentity, IdentityError};
+use crate::tls::client_key::ClientKey;
 use crate::tls::evidence::{Evidence, Link};
 use crate::tls::signature_memo::SignatureMemo;
 
@@ -53,6 +54,19 @@ struct Authority {
 pub struct VerifiedChain {
     identity: Arc<ClientIdentity>,
     evidence: Arc<Evidence>,
+    key: ClientKey,
+}
+
+/// What a verified chain is known by: SHA-256 over the trust domain's id and every certificate that the
+/// client sent, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ChainKey([u8; 32]);
+
+impl ChainKey {
+    /// Eight of its bytes.
+    pub(crate) fn short(&self) -> u64 {
+        u64::from_ne_bytes(std::array::from_fn(|index| self.0[index]))
+    }
 }
 
 impl VerifiedChain {
@@ -66,6 +80,16 @@ impl VerifiedChain {
     #[must_use]
     pub fn evidence(&self) -> &Arc<Evidence> {
         &self.evidence
+    }
+
+    /// The end entity's key, once it was asked for.
+    pub(crate) fn key(&self) -> &ClientKey {
+        &self.key
+    }
+
+    /// Bytes that it takes, estimated.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.identity.bytes() + self.evidence.bytes() + ClientKey::BYTES
     }
 }
 
@@ -230,6 +254,23 @@ impl TrustDomain {
         &self.names
     }
 
+    /// What the verdict over this chain is known by.
+    pub(crate) fn chain_key(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> ChainKey {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(b"countersign chain v1");
+        hash.update(&self.id);
+        for der in std::iter::once(end_entity).chain(intermediates) {
+            hash.update(&(der.len() as u64).to_be_bytes());
+            hash.update(der);
+        }
+        let hash = hash.finish();
+        ChainKey(std::array::from_fn(|index| hash.as_ref()[index]))
+    }
+
     /// Refuses what is too large before anything is parsed or copied.
     pub(crate) fn check_size(
         &self,
@@ -253,7 +294,7 @@ impl TrustDomain {
         &self,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Box<VerifiedChain>, ChainError> {
+    ) -> Result<Arc<VerifiedChain>, ChainError> {
         let end_entity = chain.first().ok_or(ChainError::Malformed)?;
         let algorithms = self.memo.before(ALL, end_entity);
         self.verify_by(&algorithms.each_ref().map(|algorithm| algorithm as _), chain, now)
@@ -265,7 +306,7 @@ impl TrustDomain {
         algorithms: &[&dyn SignatureVerificationAlgorithm],
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Box<VerifiedChain>, ChainError> {
+    ) -> Result<Arc<VerifiedChain>, ChainError> {
         let (end_entity, intermediates) = chain.split_first().ok_or(ChainError::Malformed)?;
         self.check_size(end_entity, intermediates)?;
         let parsed = EndEntityCert::try_from(end_entity).map_err(ChainError::Path)?;
@@ -296,7 +337,11 @@ impl TrustDomain {
             (Err(error), _) => return Err(ChainError::Path(error)),
         };
         let identity = Arc::new(ClientIdentity::parse(end_entity)?);
-        Ok(Box::new(VerifiedChain { identity, evidence: Arc::new(evidence) }))
+        Ok(Arc::new(VerifiedChain {
+            identity,
+            evidence: Arc::new(evidence),
+            key: ClientKey::default(),
+        }))
     }
 
     /// What webpki leaves out: the anchor's validity and everybody's key usage.
@@ -329,11 +374,13 @@ impl TrustDomain {
                 "the client certificate's key usage does not allow digitalSignature",
             ));
         }
+        let mut not_before = authority.not_before.max(end_entity.not_before);
         let mut not_after = authority.not_after.min(end_entity.not_after);
         let mut certificates = Vec::with_capacity(1 + intermediates.len());
         certificates.push(end_entity);
         for intermediate in &intermediates {
             let intermediate = read(intermediate)?;
+            not_before = not_before.max(intermediate.not_before);
             not_after = not_after.min(intermediate.not_after);
             if let Some(usage) = key_usage(&intermediate)?
                 && usage & KEY_CERT_SIGN == 0
@@ -358,7 +405,7 @@ impl TrustDomain {
             })
             .collect();
         let issued = links.iter().map(Link::issued).collect();
-        Ok(Evidence { not_after, anchor: index, issued })
+        Ok(Evidence { not_before, not_after, anchor: index, issued })
     }
 }
 
@@ -467,3 +514,11 @@ pub(super) const ALL: [&dyn SignatureVerificationAlgorithm; 19] = [
     algorithm::RSA_PKCS1_2048_8192_SHA384_ABSENT_PARAMS,
     algorithm::RSA_PKCS1_2048_8192_SHA512_ABSENT_PARAMS,
 ];
+
+#[cfg(test)]
+impl ChainKey {
+    pub(crate) fn numbered(number: u64) -> Self {
+        let hash = digest::digest(&digest::SHA256, &number.to_ne_bytes());
+        Self(std::array::from_fn(|index| hash.as_ref()[index]))
+    }
+}

@@ -8,9 +8,9 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::seam::{self, Outcome, Reply, Report, Verdict, Work};
+use crate::seam::{self, Known, Outcome, Reply, Report, Verdict, Work};
 use crate::tls::trust_domain::{SIGNATURE_ALGORITHMS, VerifiedChain};
-use crate::tls::{ChainError, Handoff, TlsVersion, TrustDomain};
+use crate::tls::{ChainError, ChainKey, Handoff, TlsVersion, TrustDomain};
 
 /// The client has proven to hold the private key of its end entity certificate. Comes only from the
 /// verification of its CertificateVerify.
@@ -20,6 +20,10 @@ pub struct Possession {
 }
 
 impl Possession {
+    fn by(signed: &DigitallySignedStruct) -> Self {
+        Self { scheme: signed.scheme }
+    }
+
     /// What the client signed with.
     #[must_use]
     pub fn scheme(&self) -> SignatureScheme {
@@ -42,7 +46,21 @@ pub(crate) fn verify_possession(
             verify_tls13_signature(message, certificate, signed, &SIGNATURE_ALGORITHMS)?;
         }
     }
-    Ok(Possession { scheme: signed.scheme })
+    Ok(Possession::by(signed))
+}
+
+/// As [`verify_possession`], for the end entity of a chain whose key is kept.
+fn verify_by_known_key(
+    chain: &VerifiedChain,
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+    version: TlsVersion,
+) -> Result<Possession, Error> {
+    match chain.key().verify(certificate, message, signed) {
+        Some(verdict) => verdict.map(|()| Possession::by(signed)),
+        None => verify_possession(message, certificate, signed, version),
+    }
 }
 
 /// Verifies clients of one trust domain, and asks the connection's policy as soon as possession is
@@ -59,23 +77,28 @@ impl ClientVerifier {
         Self { domain, mandatory, handoff }
     }
 
+    /// The verified chain: the one known from before if there is one.
     fn chain(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Box<VerifiedChain>, VerificationError> {
+    ) -> Result<(ChainKey, Arc<VerifiedChain>, Known), VerificationError> {
         self.domain.check_size(end_entity, intermediates)?;
+        let key = self.domain.chain_key(end_entity, intermediates);
+        if let Ok(Reply::Chain(Some(chain))) = seam::report(Report::Presented(key)) {
+            return Ok((key, chain, Known::Before));
+        }
         let chain: Vec<_> = std::iter::once(end_entity)
             .chain(intermediates)
             .map(|der| der.clone().into_owned())
             .collect();
         if !self.handoff.verify_chain {
-            return Ok(self.domain.verify(&chain, now)?);
+            return Ok((key, self.domain.verify(&chain, now)?, Known::Now));
         }
         let work = Work::VerifyChain { domain: Arc::clone(&self.domain), chain, now };
         match seam::hand_out(work) {
-            Outcome::Chain(result) => Ok(result?),
+            Outcome::Chain(result) => Ok((key, result?, Known::Now)),
             other => Err(VerificationError::Undone(other)),
         }
     }
@@ -99,7 +122,12 @@ impl ClientVerifier {
                 other => return Err(seam::undone(other)),
             }
         } else {
-            verify_possession(message, certificate, signed, version)
+            match seam::report(Report::ProvenChain) {
+                Ok(Reply::Chain(Some(chain))) => {
+                    verify_by_known_key(&chain, message, certificate, signed, version)
+                }
+                _ => verify_possession(message, certificate, signed, version),
+            }
         };
         let possession = result?;
         match seam::report(Report::Possession(possession)) {
@@ -136,15 +164,15 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let chain = match self.chain(end_entity, intermediates, now) {
-            Ok(chain) => chain,
+        let (key, chain, known) = match self.chain(end_entity, intermediates, now) {
+            Ok(found) => found,
             Err(VerificationError::Undone(outcome)) => return Err(seam::undone(outcome)),
             Err(VerificationError::Chain(error)) => {
                 let _ = seam::report(Report::Problem(error.reason(), error.to_string()));
                 return Err(error.steering().into());
             }
         };
-        match seam::report(Report::Chain(chain)) {
+        match seam::report(Report::Chain(key, chain, known)) {
             Ok(Reply::Noted) => Ok(ClientCertVerified::assertion()),
             _ => Err(CertificateError::ApplicationVerificationFailure.into()),
         }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
@@ -363,7 +364,7 @@ fn signatures(domain: &TrustDomain, memo: &SignatureMemo, chain: &Chain) -> usiz
 }
 
 /// Everything that a verdict says.
-fn outcome(result: Result<Box<VerifiedChain>, ChainError>) -> String {
+fn outcome(result: Result<Arc<VerifiedChain>, ChainError>) -> String {
     format!("{result:?}")
 }
 
