@@ -89,7 +89,12 @@ impl Site {
             return None;
         }
         if let Some(arrivals) = &self.arrivals {
-            return arrivals.next().await;
+            let due = arrivals.next().await?;
+            let now = Instant::now();
+            if self.schedule.is_steady(now) {
+                tally::record(&mut self.tally.borrow_mut().begun_late, now - due);
+            }
+            return Some(due);
         }
         if let Some(left) = self.left.get() {
             self.left.set(Some(left.checked_sub(1)?));

@@ -34,6 +34,8 @@ pub(crate) struct Tally {
     /// Open loop: what was due in the whole run, and what no slot was free for until its end.
     pub(crate) due: u64,
     pub(crate) left_waiting: u64,
+    /// Open loop: from when something was due to when it was begun.
+    pub(crate) begun_late: Histogram<u64>,
     /// In the whole run.
     pub(crate) errors: BTreeMap<Cow<'static, str>, Errors>,
     pub(crate) negotiated: Vec<(Negotiated, u64)>,
@@ -86,6 +88,7 @@ impl Default for Tally {
             answered: 0,
             due: 0,
             left_waiting: 0,
+            begun_late: histogram(),
             errors: BTreeMap::new(),
             negotiated: Vec::new(),
             connect: histogram(),
@@ -149,6 +152,7 @@ impl Tally {
         for (negotiated, count) in other.negotiated {
             self.count_negotiated(negotiated, count);
         }
+        add(&mut self.begun_late, &other.begun_late);
         add(&mut self.connect, &other.connect);
         add(&mut self.handshake, &other.handshake);
         add(&mut self.request, &other.request);

@@ -53,14 +53,15 @@ pub(crate) struct LoadSlice {
     pub(crate) server: Rc<RefCell<Server>>,
     /// Latency: handshakes per second.
     pub(crate) rate: Option<f64>,
-    /// The rate that was last seen: how many certificates a slice needs.
+    /// The rate that was last seen, handshakes or GB a second: how much a slice needs made ahead.
     last_rate: f64,
 }
 
 impl LoadSlice {
     pub(crate) fn new(key: Key, tools: &Rc<Tools>, server: &Rc<RefCell<Server>>) -> LoadSlice {
         // More than any system has shown on one core; known better after the first slice.
-        let last_rate = 6000.0 * key.workers as f64;
+        let of_a_core = if key.experiment.is_bulk() { 2.0 } else { 6000.0 };
+        let last_rate = of_a_core * key.workers as f64;
         let (tools, server) = (Rc::clone(tools), Rc::clone(server));
         LoadSlice { key, tools, server, rate: None, last_rate }
     }
@@ -103,8 +104,10 @@ impl LoadSlice {
                     .with("--seen", SEEN_CLIENTS)
                     .with("--rate", format!("{rate:.0}"))
             }
-            // Records sealed ahead would run out; what the client spends is not counted.
-            Experiment::BulkUpload => tls(call("upload", tools.slice), 1),
+            // Sealing while it sends, the client would be the limit.
+            Experiment::BulkUpload => tls(call("upload", tools.slice), 1)
+                .flag("--discard")
+                .with("--seal-ahead", self.seal_ahead()),
             Experiment::BulkDownload => tls(call("download", tools.slice), 1).flag("--discard"),
             Experiment::TcpConversation => {
                 let script: Vec<String> = SCRIPT.iter().map(ToString::to_string).collect();
@@ -115,6 +118,13 @@ impl LoadSlice {
             }
         }
         .with("--connections", connections)
+    }
+
+    /// MiB for each of a bulk slice's connections: half as much again as the slice before has moved.
+    fn seal_ahead(&self) -> u64 {
+        let time = (self.tools.ramp + self.tools.slice).as_secs_f64();
+        let bytes = self.last_rate / self.key.workers as f64 * 1e9 * time * 1.5;
+        256 + (bytes / f64::from(1 << 20)) as u64
     }
 
     fn take(&mut self, report: &Report) -> Result<Measured> {

@@ -210,6 +210,8 @@ fn an_open_loop_starts_as_many_as_it_was_asked_for() {
     let loaded = load.run(&pki);
     // 50 ms of the ramp and 500 ms, one each 25 ms; the last may not be done when the run ends.
     assert!(loaded.count("/open_loop/due") <= 22, "{loaded:?}");
+    let late = loaded.count("/latency_us/begun_late/count");
+    assert!((1..=22).contains(&late), "{loaded:?}");
     assert!(loaded.count("/handshakes/full") <= loaded.count("/open_loop/due"), "{loaded:?}");
 }
 

@@ -38,6 +38,7 @@ pub(super) fn of(plan: &Plan, outcome: &Outcome) -> Value {
         "error_examples": errors(tally, |_, example| json!(example)),
         "negotiated": negotiated(tally),
         "latency_us": {
+            "begun_late": latency(&tally.begun_late),
             "connect": latency(&tally.connect),
             "handshake": latency(&tally.handshake),
             "request": latency(&tally.request),

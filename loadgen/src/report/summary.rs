@@ -25,6 +25,7 @@ fn write(plan: &Plan, outcome: &Outcome, text: &mut String) -> std::fmt::Result 
     }
     counts(plan, outcome, text)?;
     let latencies = [
+        ("begun late", &tally.begun_late),
         ("connect", &tally.connect),
         ("handshake", &tally.handshake),
         (
