@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod pki;
 mod run;
 mod serve;
 mod version;
@@ -43,6 +44,8 @@ enum Command {
     Check(check::CheckArguments),
     /// Show the engine at work: makes a throwaway PKI, serves, lets one client in and refuses another.
     Demo(demo::DemoArguments),
+    /// A small CA: issue certificates to servers and clients, renew, revoke and check them.
+    Pki(Box<pki::PkiArguments>),
 }
 
 /// Runs the program with the process' own arguments.
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(arguments)) => run::run(&arguments),
         Some(Command::Check(arguments)) => check::check(&arguments),
         Some(Command::Demo(arguments)) => demo::demo(&arguments),
+        Some(Command::Pki(arguments)) => pki::pki(&arguments),
         // clap has asked for both, -t and the file.
         None => check::file(&arguments.config.unwrap_or_default()),
     }

@@ -24,6 +24,7 @@ use rustls::SupportedCipherSuite;
 use rustls_pki_types::CertificateDer;
 
 pub use errors::{ConfigError, ConfigErrors, Location};
+pub(crate) use files::{certificates, private_key};
 pub use flags::RawConfig;
 
 use self::errors::Problems;

@@ -22,6 +22,7 @@ mod malformed;
 mod negotiation;
 mod no_resumption;
 mod perf_smoke;
+mod pki;
 mod proxy_protocol;
 mod refusal_reasons;
 mod refusals;

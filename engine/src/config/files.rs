@@ -28,7 +28,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 }
 
 /// The certificates of a PEM file, in order.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let content = read(path)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&content)
         .collect::<Result<_, _>>()
@@ -40,7 +40,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// The first private key of a PEM file.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let content = read(path)?;
     if content.windows(9).any(|window| window == b"ENCRYPTED") {
         return Err("has an encrypted key; decrypt it, and protect the file by its mode".into());
