@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod pki;
 mod run;
 mod serve;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use rustls::AlertDescription;
 
 use crate::config::ConfigErrors;
 
@@ -42,6 +44,8 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Say everything that is wrong with a configuration file and the files that it names; serve nothing.
     Check(check::CheckArguments),
+    /// Say what would become of a client and why: its path, each check, the rule that decides.
+    Explain(explain::ExplainArguments),
     /// Show the engine at work: makes a throwaway PKI, serves, lets one client in and refuses another.
     Demo(demo::DemoArguments),
     /// A small CA: issue certificates to servers and clients, renew, revoke and check them.
@@ -59,6 +63,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Some(Command::Run(arguments)) => run::run(&arguments),
         Some(Command::Check(arguments)) => check::check(&arguments),
+        Some(Command::Explain(arguments)) => explain::explain(&arguments),
         Some(Command::Demo(arguments)) => demo::demo(&arguments),
         Some(Command::Pki(arguments)) => pki::pki(&arguments),
         // clap has asked for both, -t and the file.
@@ -91,4 +96,16 @@ fn warn(warnings: &[String]) {
     for warning in warnings {
         eprintln!("countersign: warning: {warning}");
     }
+}
+
+/// The alert's name as RFC 9846 §6 writes it: `AccessDenied` is `access_denied`.
+fn alert_name(alert: AlertDescription) -> String {
+    let mut name = String::new();
+    for letter in format!("{alert:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
 }

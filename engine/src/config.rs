@@ -211,7 +211,18 @@ impl ListenerConfig {
         Ok(Identity::new(&identity.credentials, domain, auth, anonymous, &parameters)?)
     }
 
-    fn trust_domain(&self, identity: &IdentityConfig) -> Result<TrustDomain, TrustDomainError> {
+    /// The index of the identity that answers to a server name; `None` if none does.
+    #[must_use]
+    pub fn identity_for(&self, server_name: Option<&str>) -> Option<usize> {
+        let names = self.identities.iter().map(|identity| (identity.server_names.clone(), ()));
+        Identities::new(names.collect(), self.strict_sni).index(server_name)
+    }
+
+    /// What clients of one of its identities must lead to.
+    ///
+    /// # Errors
+    /// See [`TrustDomainError`].
+    pub fn trust_domain(&self, identity: &IdentityConfig) -> Result<TrustDomain, TrustDomainError> {
         let limits = ChainLimits {
             certificates: self.limits.chain_certificates,
             bytes: self.limits.chain_bytes,

@@ -10,6 +10,7 @@ mod chain_cache;
 mod clients;
 mod configured;
 mod cut_handshakes;
+mod explain;
 mod identities;
 mod key_updates;
 mod keys;

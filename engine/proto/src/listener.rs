@@ -43,23 +43,23 @@ pub enum Announce {
 
 /// The identities of a listener, chosen by the server name that the client asks for (RFC 6066 §3).
 #[derive(Debug)]
-pub struct Identities {
+pub struct Identities<T = Identity> {
     exact: HashMap<String, usize>,
     /// By what stands behind `*.`.
     wildcard: HashMap<String, usize>,
     /// The first is the default.
-    all: Vec<Identity>,
+    all: Vec<T>,
     strict: bool,
 }
 
-impl Identities {
+impl<T> Identities<T> {
     /// Identities with the names that each answers to, exact or `*.` and a domain; the first one also
     /// answers to every other name and to none, unless `strict`.
     ///
     /// # Panics
     /// If there is no identity: the configuration has made sure of one.
     #[must_use]
-    pub fn new(identities: Vec<(Vec<String>, Identity)>, strict: bool) -> Self {
+    pub fn new(identities: Vec<(Vec<String>, T)>, strict: bool) -> Self {
         assert!(!identities.is_empty(), "a listener has an identity");
         let mut this = Self {
             exact: HashMap::new(),
@@ -83,16 +83,22 @@ impl Identities {
     /// The identity for a server name: an exact one before a wildcard, which stands for one label; else
     /// the default, or `None` if that is not to answer.
     #[must_use]
-    pub fn choose(&self, server_name: Option<&str>) -> Option<&Identity> {
+    pub fn choose(&self, server_name: Option<&str>) -> Option<&T> {
+        self.all.get(self.index(server_name)?)
+    }
+
+    /// As [`Self::choose`], by its place in the order given.
+    #[must_use]
+    pub fn index(&self, server_name: Option<&str>) -> Option<usize> {
         let name = server_name.map(str::to_ascii_lowercase);
         let index = name.as_deref().and_then(|name| {
             let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
             self.exact.get(name).or_else(by_wildcard)
         });
         match index {
-            Some(index) => self.all.get(*index),
+            Some(index) => Some(*index),
             None if self.strict => None,
-            None => self.all.first(),
+            None => Some(0),
         }
     }
 }

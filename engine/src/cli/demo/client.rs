@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::Result;
 use super::pki::Client;
+use crate::cli::alert_name;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -32,22 +33,10 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Response { status, body } => write!(f, "HTTP status {status}\n{body}"),
-            Self::Alert(alert) => write!(f, "refused with the TLS alert {}", name(*alert)),
+            Self::Alert(alert) => write!(f, "refused with the TLS alert {}", alert_name(*alert)),
             Self::Failed(problem) => write!(f, "failed: {problem}"),
         }
     }
-}
-
-/// The alert's name as RFC 9846 §6 writes it: `AccessDenied` is `access_denied`.
-fn name(alert: AlertDescription) -> String {
-    let mut name = String::new();
-    for letter in format!("{alert:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_lowercase());
-    }
-    name
 }
 
 /// Asks for `/`.
