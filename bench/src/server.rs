@@ -218,6 +218,7 @@ fn listener(pki: &Pki, names: &[String]) -> Listener {
         generation: 1,
         identities: Identities::new(vec![(names.to_vec(), identity)], !names.is_empty()),
         policy: Policy::new(vec![Rule::parse_allow("any-verified").expect("a rule")]),
+        shadow: None,
         upstream: UpstreamAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080))),
         announce: Announce::Nothing,
         limits: Limits::default(),

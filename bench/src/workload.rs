@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use countersign_proto::proxy_protocol::{self, CertificateState, ProxyTls};
 use countersign_proto::whoami::Whoami;
-use countersign_proto::{ClientIdentity, Policy, Rule, Side};
+use countersign_proto::{ClientIdentity, Policy, Rule, Side, Subject};
 use serde_json::json;
 
 use crate::client::Client;
@@ -81,7 +81,10 @@ fn client_hello_refused() -> Box<dyn FnMut()> {
 fn policy_decide() -> Box<dyn FnMut()> {
     let client = client_identity("client-99.example");
     let policy = Policy::new((0..100).map(mixed_rule).collect());
-    Box::new(move || assert!(black_box(&policy).decide(black_box(&client)).is_allowed()))
+    Box::new(move || {
+        let subject = subject(black_box(&client));
+        assert!(black_box(&policy).decide(&subject).is_allowed());
+    })
 }
 
 fn proxy_header() -> Box<dyn FnMut()> {
@@ -144,6 +147,12 @@ fn whoami_request() -> Box<dyn FnMut()> {
 #[must_use]
 pub fn client_identity(name: &str) -> ClientIdentity {
     ClientIdentity::parse(&Pki::new().client(name).chain[0]).expect("an identity")
+}
+
+/// The same as policy is asked about it, when it has just been issued.
+#[must_use]
+pub fn subject(identity: &ClientIdentity) -> Subject<'_> {
+    Subject { identity, trust_domain: Some("clients"), now: identity.not_before() }
 }
 
 /// Of every two rules one on an exact name, one with a star; rule 99 fits `client-99.example`.

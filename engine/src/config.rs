@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_proto::policy::DomainName;
 use countersign_proto::{
     Announce, ChainCacheLimits, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups,
     Handoff, Identities, Identity, Limits, Listener, Policy, Rule, TlsParameters, TlsVersion,
@@ -93,6 +94,8 @@ pub struct ListenerConfig {
     pub tls: TlsConfig,
     /// Who may come in.
     pub rules: Vec<Rule>,
+    /// Who would come in by the shadow policy, if there is one.
+    pub shadow_rules: Option<Vec<Rule>>,
     /// Where they go.
     pub upstream: UpstreamAddress,
     /// How the upstream is told of the client.
@@ -112,6 +115,8 @@ pub struct IdentityConfig {
     pub credentials: Credentials,
     /// The CA certificates that clients must lead to; none where no client is asked for one.
     pub client_ca: Vec<CertificateDer<'static>>,
+    /// What rules call the domain of these CAs.
+    pub trust_domain: Option<DomainName>,
     /// Are clients asked for a certificate?
     pub client_auth: ClientAuth,
 }
@@ -177,6 +182,7 @@ impl ListenerConfig {
             generation,
             identities: Identities::new(identities, self.strict_sni),
             policy: Policy::new(self.rules.clone()),
+            shadow: self.shadow_rules.clone().map(Policy::new),
             upstream: self.upstream.clone(),
             announce: self.announce,
             limits: self.limits.clone(),
@@ -206,7 +212,7 @@ impl ListenerConfig {
                 Some(Arc::new(self.trust_domain(identity)?))
             }
         };
-        let anonymous = Policy::new(self.rules.clone()).anonymous_rule().is_some();
+        let anonymous = self.rules.iter().any(Rule::is_for_anonymous);
         let auth = identity.client_auth;
         Ok(Identity::new(&identity.credentials, domain, auth, anonymous, &parameters)?)
     }
@@ -227,7 +233,8 @@ impl ListenerConfig {
             certificates: self.limits.chain_certificates,
             bytes: self.limits.chain_bytes,
         };
-        TrustDomain::new(&identity.client_ca, limits, self.tls.ca_names)
+        let name = identity.trust_domain.as_ref().map(|name| name.as_str().into());
+        Ok(TrustDomain::new(&identity.client_ca, limits, self.tls.ca_names)?.named(name))
     }
 }
 

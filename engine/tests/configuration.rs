@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use breakages::{BREAKAGES, GOOD};
 use countersign::config::keys::{self, Kind};
-use countersign::config::{AdminAddress, Config, ConfigErrors};
+use countersign::config::{AdminAddress, Config, ConfigErrors, IdentityConfig};
 use countersign_proto::{
-    Announce, ClientAuth, Limits, TlsVersion, UpstreamAddress, default_suites,
+    Announce, ClientAuth, Limits, Rule, TlsVersion, UpstreamAddress, default_suites,
 };
 use tempfile::TempDir;
 
@@ -109,6 +109,7 @@ upstream_plaintext = true
 proxy_protocol = "v2"
 allow = ["cn=a", "anonymous"]
 deny = "cn=b"
+shadow_allow = "trust-domain=partners && lifetime<=1d"
 strict_sni = true
 alpn = ["h2", "http/1.1"]
 ca_names = "none"
@@ -136,6 +137,7 @@ server_names = "*.Partners.example.org"
 certificate = "partners.pem"
 key = "partners.key"
 client_ca = "clients-ca.pem"
+trust_domain = "partners"
 client_auth = "optional"
 [[listener.identity]]
 server_names = ["internal.example.org"]
@@ -192,6 +194,56 @@ client_auth = "none"
     assert_eq!(optional.server_names, ["*.partners.example.org"]);
     assert_eq!((optional.client_auth, optional.client_ca.len()), (ClientAuth::Optional, 1));
     assert_eq!((none.client_auth, none.client_ca.len()), (ClientAuth::None, 0));
+    let name = |identity: &IdentityConfig| identity.trust_domain.as_ref().map(ToString::to_string);
+    assert_eq!((name(optional).as_deref(), name(none)), (Some("partners"), None));
+    let shown = |rules: &[Rule]| rules.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&listener.rules), ["allow cn=a", "allow anonymous", "deny cn=b"]);
+    let shadow = listener.shadow_rules.as_deref().expect("shadow rules");
+    let expected = ["allow trust-domain=partners && lifetime<=1d", "deny cn=b"];
+    assert_eq!(shown(shadow), expected, "what is absent of the shadow is as it is live");
+}
+
+#[test]
+fn a_shadow_has_the_live_list_where_it_has_none_of_its_own() {
+    let directory = directory();
+    let shadow = |keys: &str| {
+        let live = "allow = \"any-verified\"";
+        let all = format!("{live}\ndeny = \"cn=b\"\n{keys}");
+        let config = load(directory.path(), &GOOD.replacen(live, &all, 1)).expect(keys);
+        let rules = config.listeners[1].shadow_rules.clone();
+        rules.map(|rules| rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    };
+    assert_eq!(shadow(""), None);
+    let both = "shadow_allow = \"cn=a\"\nshadow_deny = \"cn=c\"";
+    assert_eq!(shadow(both).as_deref(), Some("allow cn=a, deny cn=c"));
+    let allow = shadow("shadow_allow = \"cn=a\"");
+    assert_eq!(allow.as_deref(), Some("allow cn=a, deny cn=b"));
+    let deny = shadow("shadow_deny = \"cn=c\"");
+    assert_eq!(deny.as_deref(), Some("allow any-verified, deny cn=c"));
+    let none = shadow("shadow_deny = []");
+    assert_eq!(none.as_deref(), Some("allow any-verified"), "an empty list is a list");
+}
+
+#[test]
+fn a_trust_domain_is_of_one_bundle() {
+    let directory = directory();
+    let with = |first: &str, second: &str| {
+        let text = GOOD.replacen(
+            "client_ca = \"clients-ca.pem\"",
+            &format!("client_ca = \"{first}\"\ntrust_domain = \"a\""),
+            1,
+        );
+        let second =
+            format!("key = \"internal.key\"\nclient_ca = \"{second}\"\ntrust_domain = \"a\"");
+        text.replacen("key = \"internal.key\"\nclient_ca = \"clients-ca.pem\"", &second, 1)
+    };
+    load(directory.path(), &with("clients-ca.pem", "clients-ca.pem")).expect("it is the same");
+    assert_eq!(
+        errors(directory.path(), &with("clients-ca.pem", "old-ca.pem")),
+        [
+            "35:16: listener.identity.trust_domain: `a` is the name of another client_ca (line 23); give each bundle a name of its own"
+        ]
+    );
 }
 
 #[test]
@@ -332,7 +384,14 @@ fn numbers_of_things_are_bounded() {
         errors(directory.path(), &many),
         ["1:1: listener: there are 65 of them; there may be 64 at most"]
     );
+    let shadow = "allow = \"any-verified\"\nshadow_deny = [";
     let rules = vec!["\"cn=a\""; 10_000].join(", ");
+    let text = GOOD.replacen("allow = \"any-verified\"", &format!("{shadow}{rules}]"), 1);
+    let found = errors(directory.path(), &text);
+    assert!(
+        found[0].starts_with("29:15: listener.shadow_deny: there are 10001 rules"),
+        "{found:?}"
+    );
     let text = GOOD.replacen("allow = \"any-verified\"", &format!("allow = [{rules}]"), 1);
     load(directory.path(), &text).expect("so many are good");
     let text = text.replacen("[\"cn=a\"", "[\"cn=b\", \"cn=a\"", 1);

@@ -221,6 +221,9 @@ impl Ledger {
                     suspensions_were_full: crowding.suspensions_are_full,
                 });
             }
+            Event::Shadow(_) => {
+                demand!(!self.established, "a shadow policy was asked after the client was let in");
+            }
             Event::Ended(report) => {
                 demand!(self.ended.is_none(), "ended twice");
                 self.ended = Some(report);

@@ -315,6 +315,7 @@ impl World {
                 self.see("established");
             }
             Event::Refused(reason) => self.note(index, Kind::Refused, *reason as usize, reason),
+            Event::Shadow(_) => self.see("shadow"),
             Event::Ended(report) => {
                 let length = report.reason.map_or(0, |reason| 1 + reason as usize);
                 let more = (report.reason, report.detail.clone());

@@ -271,6 +271,21 @@ impl Pki {
         file
     }
 
+    /// A client certificate under the trusted root, as `profile` wants it and then changed.
+    #[must_use]
+    pub fn issue_changed(
+        &self,
+        profile: &ClientProfile,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
+        let mut params = client_params(profile);
+        change(&mut params);
+        let stem = numbered(&profile.common_name);
+        let with_intermediate = profile.with_intermediate;
+        let directory = self.directory.path();
+        end_entity(directory, &stem, &self.clients, profile.key, with_intermediate, &params)
+    }
+
     fn issue_under(&self, hierarchy: &Hierarchy, profile: &ClientProfile) -> Identity {
         let stem = numbered(&profile.common_name);
         let params = client_params(profile);

@@ -31,5 +31,7 @@ mod relay;
 mod reload;
 mod reload_breakages;
 mod reload_load;
+mod rules;
 mod s_client;
+mod shadow;
 mod start_errors;

@@ -78,7 +78,9 @@ fn no_rule_that_allows_anybody() {
 #[test]
 fn a_rule_that_is_none() {
     let pki = Pki::new(KeyKind::EcdsaP256);
-    fails_and_names(&Launch::new(&pki).rules(&["--allow", "serial=1"]), &["serial=1"]);
+    fails_and_names(&Launch::new(&pki).rules(&["--allow", "number=1"]), &["number=1"]);
+    let rule = "cn=a && lifetime<=24";
+    fails_and_names(&Launch::new(&pki).rules(&["--allow", rule]), &[rule, "term 2", "24h"]);
 }
 
 #[test]

@@ -14,15 +14,19 @@ use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 use x509_parser::x509::X509Name;
 
 pub(crate) use self::certificate::Certificate;
-use self::certificate::Malformed;
+use self::certificate::{CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, Malformed, SUBJECT_ALT_NAME};
 use self::distinguished_name::DistinguishedName;
+pub use self::key_kind::KeyKind;
 pub use self::name_text::{NameTextError, canonical_name};
+pub use self::object_identifier::{Listed, ObjectIdentifier, OidError};
 pub use self::printable::Printable;
 pub(crate) use self::printable::shown;
 
 mod certificate;
 mod distinguished_name;
+mod key_kind;
 mod name_text;
+mod object_identifier;
 mod printable;
 
 /// Longest certificate that is read, in bytes of DER.
@@ -103,9 +107,13 @@ pub struct ClientIdentity {
     organizational_units: Vec<String>,
     alt_names: AltNames,
     issuer: String,
+    issuer_common_names: Vec<String>,
     serial: String,
     not_before: i64,
     not_after: i64,
+    key: KeyKind,
+    purposes: Listed,
+    policies: Listed,
     sha256: [u8; 32],
     spki_sha256: [u8; 32],
 }
@@ -120,7 +128,6 @@ impl ClientIdentity {
         if der.len() > MAX_CERTIFICATE_BYTES {
             return Err(IdentityError::TooLong { length: der.len() });
         }
-        // Of the extensions only the SAN matters here, and that one is read below with a bound.
         let certificate = Certificate::read(der).map_err(misread)?;
         if !certificate.rest.is_empty() {
             return Err(IdentityError::TrailingData { length: certificate.rest.len() });
@@ -129,16 +136,23 @@ impl ClientIdentity {
         let (_, issuer) = X509Name::from_der(certificate.issuer).map_err(malformed)?;
         let subject = DistinguishedName::read("subject", &subject)?;
         let issuer = DistinguishedName::read("issuer", &issuer)?;
+        let [alt_names, purposes, policies] = certificate
+            .values_of([SUBJECT_ALT_NAME, EXTENDED_KEY_USAGE, CERTIFICATE_POLICIES])
+            .map_err(misread)?;
         Ok(ClientIdentity {
             subject: subject.text,
             common_names: subject.common_names,
             organizations: subject.organizations,
             organizational_units: subject.organizational_units,
-            alt_names: AltNames::read(&certificate)?,
+            alt_names: AltNames::read(alt_names)?,
             issuer: issuer.text,
+            issuer_common_names: issuer.common_names,
             serial: serial(certificate.serial),
             not_before: certificate.not_before,
             not_after: certificate.not_after,
+            key: KeyKind::of(certificate.spki),
+            purposes: Listed::purposes(purposes),
+            policies: Listed::policies(policies),
             sha256: sha256(der),
             spki_sha256: sha256(certificate.spki),
         })
@@ -211,6 +225,11 @@ impl ClientIdentity {
         &self.issuer
     }
 
+    /// Every CN of the issuer, in the certificate's order, unescaped.
+    pub fn issuer_common_names(&self) -> &[String] {
+        &self.issuer_common_names
+    }
+
     /// The serial number in lowercase hex, two digits a byte, no separators, without the sign byte DER puts before a
     /// value whose first bit is set.
     pub fn serial(&self) -> &str {
@@ -225,6 +244,22 @@ impl ClientIdentity {
     /// Last second of the validity, in seconds since the Unix epoch.
     pub fn not_after(&self) -> i64 {
         self.not_after
+    }
+
+    /// What its key is.
+    pub fn key(&self) -> KeyKind {
+        self.key
+    }
+
+    /// What the key may be used for: the extended key usage (RFC 5280 section 4.2.1.12).
+    pub fn purposes(&self) -> &Listed {
+        &self.purposes
+    }
+
+    /// Under which policies it was issued (RFC 5280 section 4.2.1.4), as it says itself: whether its issuers may
+    /// assert them was not looked at.
+    pub fn policies(&self) -> &Listed {
+        &self.policies
     }
 
     /// SHA-256 over the whole certificate.
@@ -269,11 +304,9 @@ struct AltNames {
 }
 
 impl AltNames {
-    fn read(certificate: &Certificate<'_>) -> Result<AltNames, IdentityError> {
+    fn read(extension: Option<&[u8]>) -> Result<AltNames, IdentityError> {
         let mut names = AltNames::default();
-        let Some(extension) = certificate.subject_alt_name().map_err(misread)? else {
-            return Ok(names);
-        };
+        let Some(extension) = extension else { return Ok(names) };
         let (trailing, sequence) = Any::from_der(extension).map_err(malformed)?;
         if sequence.tag() != Tag::Sequence || !trailing.is_empty() {
             return Err(IdentityError::Malformed {

@@ -39,8 +39,8 @@ pub use listener::{Announce, Identities, Listener};
 pub use op::{
     CloseManner, Completion, ConnectError, Op, OperationId, SendBuffer, Side, UpstreamAddress,
 };
-pub use policy::{Policy, Rule};
-pub use report::{Event, Report, TlsFacts, Traffic};
+pub use policy::{Policy, Rule, Subject, Verdict};
+pub use report::{Comparison, Event, Report, ShadowReport, TlsFacts, Traffic};
 pub use seam::{Budget, Outcome, Work, WorkFailure, WorkKind};
 pub use time::{Moment, Now};
 pub use tls::{

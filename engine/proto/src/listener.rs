@@ -23,6 +23,8 @@ pub struct Listener {
     pub identities: Identities,
     /// Who may come in.
     pub policy: Policy,
+    /// Who would come in by other rules: asked too, told, and without effect.
+    pub shadow: Option<Policy>,
     /// Where they go.
     pub upstream: UpstreamAddress,
     /// Whether the upstream is told of the client by a PROXY protocol header.

@@ -8,6 +8,7 @@ use rustls::{CipherSuite, NamedGroup};
 
 use crate::error::Reason;
 use crate::identity::ClientIdentity;
+use crate::policy::Verdict;
 use crate::time::Moment;
 use crate::tls::TlsVersion;
 
@@ -21,8 +22,46 @@ pub enum Event {
     },
     /// A client was not let in, or its handshake came to nothing.
     Refused(Reason),
+    /// A shadow policy was asked about a client beside the live one.
+    Shadow(Comparison),
     /// The connection is over and everything it held is released.
     Ended(Box<Report>),
+}
+
+/// What a shadow policy says about a client, beside what the live policy has decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Comparison {
+    /// The same.
+    Agrees,
+    /// It would let in a client that is refused.
+    WouldAllow,
+    /// It would refuse a client that is let in.
+    WouldRefuse,
+}
+
+impl Comparison {
+    /// Every one, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Agrees, Self::WouldAllow, Self::WouldRefuse];
+
+    /// The name in metrics; it does not change.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Agrees => "agrees",
+            Self::WouldAllow => "would_allow",
+            Self::WouldRefuse => "would_refuse",
+        }
+    }
+}
+
+/// What a shadow policy has said about a client. It has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShadowReport {
+    /// What it said.
+    pub verdict: Verdict,
+    /// Beside what was done.
+    pub comparison: Comparison,
 }
 
 /// What was negotiated.
@@ -64,6 +103,8 @@ pub struct Report {
     pub chain_cached: Option<bool>,
     /// The rule that decided.
     pub rule: Option<Arc<str>>,
+    /// What the shadow policy says, where there is one.
+    pub shadow: Option<ShadowReport>,
     /// Was the client let in?
     pub allowed: bool,
     /// Why it ended, unless both sides ended it cleanly.
@@ -94,6 +135,7 @@ impl Report {
             identity: None,
             chain_cached: None,
             rule: None,
+            shadow: None,
             allowed: false,
             reason: None,
             detail: None,

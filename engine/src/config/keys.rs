@@ -156,6 +156,8 @@ pub static ALL: &[Key] = &[
     key("listener.proxy_protocol", Kind::Choice(&["none", "v2"]), Some(r#""none""#), r#""none" or "v2""#, r#""v2""#),
     key("listener.allow", Kind::TextOrTexts, None, "at least one rule; with `deny` at most 10000", r#"["cn=payments-*"]"#),
     key("listener.deny", Kind::TextOrTexts, Some("[]"), "with `allow` at most 10000 rules", r#"["cn=payments-test"]"#),
+    key("listener.shadow_allow", Kind::TextOrTexts, Some("the rules of `allow`, where there is `shadow_deny`"), "at least one rule; with `shadow_deny` at most 10000", r#"["cn=payments-* && lifetime<=24h"]"#),
+    key("listener.shadow_deny", Kind::TextOrTexts, Some("the rules of `deny`, where there is `shadow_allow`"), "with `shadow_allow` at most 10000 rules", r#"["lifetime>24h"]"#),
     key("listener.strict_sni", Kind::Switch, Some("false"), "", "true"),
     key("listener.alpn", Kind::Texts, Some("[]"), "at most 32 names of 1 to 255 bytes", r#"["http/1.1"]"#),
     key("listener.ca_names", Kind::Choice(&["all", "none"]), Some(r#""all""#), r#""all" or "none""#, r#""all""#),
@@ -185,6 +187,7 @@ pub static ALL: &[Key] = &[
     key("listener.identity.certificate", Kind::Text, None, "a PEM file", r#""partners.pem""#),
     key("listener.identity.key", Kind::Text, None, "a PEM file; the certificate's key", r#""partners.key""#),
     key("listener.identity.client_ca", Kind::Text, Some(r#"none; required unless `client_auth = "none"`"#), "a PEM file", r#""clients-ca.pem""#),
+    key("listener.identity.trust_domain", Kind::Text, Some("no name"), "1 to 64 letters, digits, `.`, `_`, `-`; of one `client_ca` only", r#""clients""#),
     key("listener.identity.client_auth", Kind::Choice(&["require", "optional", "none"]), Some(r#""require""#), r#""require", "optional" or "none""#, r#""require""#),
 ];
 

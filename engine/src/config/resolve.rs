@@ -53,6 +53,7 @@ pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, C
         .flat_map(|listener| self::listener(listener, raw, &mut problems))
         .collect();
     address::check_conflicts(raw, &mut problems);
+    identity::check_trust_domains(raw, &listeners, &mut problems);
     let max_connections = raw.max_connections.as_ref().map(|at| at.value);
     let max_handshakes = raw.max_handshakes.as_ref().map_or(MAX_HANDSHAKES, |at| at.value);
     let defaults = ChainCacheLimits::default();
@@ -83,7 +84,8 @@ fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<
     limits(&raw.limits, problems);
     connections(raw, whole, problems);
     let tls = tls::resolve(raw, problems);
-    let identities = identity::resolve_all(raw, tls.as_ref(), rules.as_deref(), problems);
+    let live = rules.as_ref().map(|rules| rules.live.as_slice());
+    let identities = identity::resolve_all(raw, tls.as_ref(), live, problems);
     let (Some(upstream), Some(rules), Some(tls), Some(identities)) =
         (upstream, rules, tls, identities)
     else {
@@ -97,7 +99,8 @@ fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<
             identities: identities.clone(),
             strict_sni: raw.strict_sni,
             tls: tls.clone(),
-            rules: rules.clone(),
+            rules: rules.live.clone(),
+            shadow_rules: rules.shadow.clone(),
             upstream: upstream.clone(),
             announce,
             max_connections: raw.max_connections.as_ref().map(|at| at.value),

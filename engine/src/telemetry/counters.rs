@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_proto::{ChainCacheFacts, Reason};
+use countersign_proto::{ChainCacheFacts, Comparison, Reason};
 use serde_json::{Value, json};
 
 /// The counters of one worker, on cache lines of their own.
@@ -13,6 +13,7 @@ pub struct Counters {
     released: AtomicU64,
     established: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
+    shadow: [AtomicU64; Comparison::ALL.len()],
     ended_cleanly: AtomicU64,
     ended: [AtomicU64; Reason::ALL.len()],
     limits_reached: [AtomicU64; LIMITS.len()],
@@ -87,6 +88,7 @@ impl Counters {
             released: AtomicU64::default(),
             established: AtomicU64::default(),
             refused: [const { AtomicU64::new(0) }; Reason::ALL.len()],
+            shadow: [const { AtomicU64::new(0) }; Comparison::ALL.len()],
             ended_cleanly: AtomicU64::default(),
             ended: [const { AtomicU64::new(0) }; Reason::ALL.len()],
             limits_reached: [const { AtomicU64::new(0) }; LIMITS.len()],
@@ -120,6 +122,10 @@ impl Counters {
 
     pub(super) fn refused(&self, reason: Reason) {
         add(&self.refused[reason as usize], 1);
+    }
+
+    pub(super) fn shadow(&self, comparison: Comparison) {
+        add(&self.shadow[comparison as usize], 1);
     }
 
     /// A connection whose client was let in is over.
@@ -234,6 +240,8 @@ pub struct Totals {
     pub established: u64,
     /// Refusals by reason.
     pub refused: Vec<(Reason, u64)>,
+    /// What shadow policies said, in the order of [`Comparison::ALL`].
+    pub shadow: [u64; Comparison::ALL.len()],
     /// Connections of clients that were let in, over, both sides having ended them.
     pub ended_cleanly: u64,
     /// Connections of clients that were let in, over, by reason.
@@ -278,6 +286,9 @@ impl Totals {
             totals.established += read(&counters.established);
             totals.ended_cleanly += read(&counters.ended_cleanly);
             for (sum, counter) in ended.iter_mut().zip(&counters.ended) {
+                *sum += read(counter);
+            }
+            for (sum, counter) in totals.shadow.iter_mut().zip(&counters.shadow) {
                 *sum += read(counter);
             }
             for (sum, counter) in totals.limits_reached.iter_mut().zip(&counters.limits_reached) {

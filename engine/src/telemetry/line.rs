@@ -1,7 +1,7 @@
 //! Log lines. Every text of a peer is escaped.
 
 use countersign_proto::identity::Printable;
-use countersign_proto::{ClientIdentity, Report, TlsFacts};
+use countersign_proto::{ClientIdentity, Comparison, Report, ShadowReport, TlsFacts};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -78,6 +78,7 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
         identity: report.identity.as_deref().map(IdentityFields::of),
         chain: report.chain_cached.map(|cached| if cached { "cached" } else { "verified" }),
         rule: report.rule.as_deref().map(Printable),
+        shadow: report.shadow.as_ref().map(ShadowFields::of),
         handshake_us: report.established_at.map(|at| micros(at - report.accepted_at)),
         duration_us: micros(report.ended_at - report.accepted_at),
         client_bytes_received: report.client_traffic.received,
@@ -108,6 +109,7 @@ struct ConnectionLine<'a> {
     identity: Option<IdentityFields<'a>>,
     chain: Option<&'static str>,
     rule: Option<Printable<'a>>,
+    shadow: Option<ShadowFields<'a>>,
     handshake_us: Option<u64>,
     duration_us: u64,
     client_bytes_received: u64,
@@ -127,6 +129,23 @@ struct IdentityFields<'a> {
     not_after: i64,
     sha256: String,
     spki_sha256: String,
+}
+
+#[derive(Serialize)]
+struct ShadowFields<'a> {
+    result: &'static str,
+    rule: Option<Printable<'a>>,
+    differs: bool,
+}
+
+impl<'a> ShadowFields<'a> {
+    fn of(shadow: &'a ShadowReport) -> Self {
+        Self {
+            result: if shadow.verdict.allowed { "allowed" } else { "refused" },
+            rule: shadow.verdict.rule.as_deref().map(Printable),
+            differs: shadow.comparison != Comparison::Agrees,
+        }
+    }
 }
 
 impl<'a> IdentityFields<'a> {

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use countersign_proto::Reason;
+use countersign_proto::{Comparison, Reason};
 
 use super::counters::{HANDSHAKE_BUCKETS_US, LIMITS, Totals};
 
@@ -70,6 +70,14 @@ pub fn render(totals: &Totals, facts: &Facts) -> String {
         "Handshakes that came to nothing, by reason.",
         &totals.refused,
     );
+    page.head(
+        "countersign_shadow_decisions_total",
+        "Clients that a shadow policy was asked about, by how its answer compares with what was done.",
+        "counter",
+    );
+    for (comparison, count) in Comparison::ALL.iter().zip(totals.shadow) {
+        page.sample("countersign_shadow_decisions_total", &[("result", comparison.label())], count);
+    }
     page.handshake_seconds(totals);
     page.gauge("countersign_handshakes_in_flight", "Handshakes under way.", totals.handshakes);
     page.counter(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_proto::{Blame, Event, Report};
+use countersign_proto::{Blame, Comparison, Event, Report, ShadowReport};
 use crossbeam::queue::ArrayQueue;
 
 use super::counters::{Counters, Gauges, Limit};
@@ -17,7 +17,8 @@ pub enum LoggedConnections {
     /// Every one, at its end.
     #[default]
     All,
-    /// Those that were refused, and those that ended through a fault other than the client's.
+    /// Those that were refused, those that ended through a fault other than the client's, and those that a shadow
+    /// policy would have decided otherwise.
     Problems,
 }
 
@@ -44,6 +45,7 @@ impl Recorder {
         match event {
             Event::Established { handshake } => self.counters.established(handshake),
             Event::Refused(reason) => self.counters.refused(reason),
+            Event::Shadow(comparison) => self.counters.shadow(comparison),
             Event::Ended(report) => {
                 let traffic = report.client_traffic;
                 self.counters.client_bytes(traffic.received, traffic.sent);
@@ -80,5 +82,8 @@ impl Recorder {
 }
 
 fn is_problem(report: &Report) -> bool {
-    !report.allowed || report.reason.is_some_and(|reason| reason.blame() != Blame::Peer)
+    let differs = |shadow: &ShadowReport| shadow.comparison != Comparison::Agrees;
+    !report.allowed
+        || report.reason.is_some_and(|reason| reason.blame() != Blame::Peer)
+        || report.shadow.as_ref().is_some_and(differs)
 }

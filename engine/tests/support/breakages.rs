@@ -233,6 +233,36 @@ log_connections = "some""#,
         r#"allow = "any-verified""#, r#"allow = "any-verified"
 deny = "any-verified""#,
         &["29:8: listener.deny: deny any-verified would keep everyone out..."]),
+    breakage("a term of a rule that is none",
+        r#""cn=payments-*""#, r#""cn=a", "cn=payments-* && lifetime<=24""#,
+        &["12:18: listener.allow: term 2: lifetime: `24` is no time: write a whole number and a unit, as 90s, 30m, 24h or 7d"]),
+    breakage("a rule on a trust domain that there is not",
+        r#""cn=payments-*""#, r#""cn=a && trust-domain=prod""#,
+        &[r#"12:10: listener.allow: no identity of the listener has the trust domain `prod`; give it to one by `trust_domain = "prod"` beside its client_ca"#]),
+    breakage("a rule on the trust domain of another name",
+        r#"key = "partners.key""#, r#"key = "partners.key"
+trust_domain = "a b""#,
+        &["22:16: listener.identity.trust_domain: `a b` cannot be the name of a trust domain: it has 1 to 64 letters, digits, `.`, `_` and `-`"]),
+    breakage("a trust domain where no client is asked",
+        r#"allow = "any-verified"
+
+[[listener.identity]]"#, r#"allow = "anonymous"
+
+[[listener.identity]]
+trust_domain = "a"
+client_auth = "none""#,
+        &[
+        r#"31:16: listener.identity.trust_domain: it has no effect: with client_auth = "none" no client is asked for a certificate; take one of the two out"#,
+        r#"35:13: listener.identity.client_ca: it has no effect: with client_auth = "none" no client is asked for a certificate; take one of the two out"#,
+    ]),
+    breakage("a shadow without a rule",
+        r#"allow = "any-verified""#, r#"allow = "any-verified"
+shadow_allow = []"#,
+        &[r#"29:16: listener.shadow_allow: no rule lets anybody in; give one such as 'cn=payments-*', 'dns=*.example.org', 'uri=spiffe://example.org/**', or `shadow_allow = "any-verified"` for every client whose certificate leads to client_ca"#]),
+    breakage("a shadow rule that denies by a hash",
+        r#"allow = "any-verified""#, r#"allow = "any-verified"
+shadow_deny = ["cn=a", "cn=b && sha256=00"]"#,
+        &["29:24: listener.shadow_deny: term 2: deny sha256= can be evaded: ..."]),
     breakage("a version that is not spoken",
         "alpn =", r#"versions = ["1.3", "1.1"]
 alpn ="#,

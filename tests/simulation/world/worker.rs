@@ -48,6 +48,8 @@ pub(super) fn worker(plan: &WorldPlan, sabotage: Sabotage) -> Worker {
             identities: Identities::new(vec![(Vec::new(), identity)], false),
             announce: Announce::Nothing,
             policy: rules.clone(),
+            // It would let everyone in, and lets nobody in.
+            shadow: Some(policy_for_everyone()),
             upstream,
             limits: limits.clone(),
         })

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustls_pki_types::UnixTime;
+
 use super::verify::VerifiedClient;
 use crate::policy::{Decision, Policy};
 
@@ -24,9 +26,13 @@ pub(super) struct Denied {
 
 impl Authorized {
     /// Asks `policy` about `client`.
-    pub(super) fn decide(policy: &Policy, client: VerifiedClient) -> Result<Self, Denied> {
+    pub(super) fn decide(
+        policy: &Policy,
+        client: VerifiedClient,
+        now: UnixTime,
+    ) -> Result<Self, Denied> {
         let name = |rule: usize| Arc::clone(policy.name(rule));
-        match policy.decide(client.identity()) {
+        match policy.decide(&client.subject(now)) {
             Decision::Allowed { rule } => Ok(Self { rule: name(rule), client: Some(client) }),
             Decision::Denied { rule } => Err(Denied { rule: rule.map(name), client }),
         }

@@ -14,7 +14,8 @@ use crate::error::Reason;
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::op::{CloseManner, Op, OperationId, Side};
-use crate::report::{Event, Report};
+use crate::policy::Verdict;
+use crate::report::{Comparison, Event, Report, ShadowReport};
 use crate::time::Now;
 use crate::tls::plaintext_alert;
 
@@ -139,6 +140,18 @@ impl Core {
         report.client_traffic = self.client.traffic;
         report.upstream_traffic = self.upstream.traffic;
         self.events.push_back(Event::Ended(Box::new(report)));
+    }
+
+    /// What the shadow policy says about the client, if there is one, beside what the live policy says.
+    pub(super) fn note_shadow(&mut self, verdict: Option<Verdict>, allowed: bool) {
+        let Some(verdict) = verdict else { return };
+        let comparison = match (allowed, verdict.allowed) {
+            (true, false) => Comparison::WouldRefuse,
+            (false, true) => Comparison::WouldAllow,
+            _ => Comparison::Agrees,
+        };
+        self.events.push_back(Event::Shadow(comparison));
+        self.report.shadow = Some(ShadowReport { verdict, comparison });
     }
 
     fn note_end(&mut self, reason: Reason, detail: String) {

@@ -17,6 +17,7 @@ use crate::desk::Place;
 use crate::error::{Blame, Reason};
 use crate::limits::HANDSHAKE_INPUT_BYTES_MAX;
 use crate::op::{Op, OperationId};
+use crate::policy::Policy;
 use crate::record::{RecordError, TrafficRecords};
 use crate::report::{Event, TlsFacts};
 use crate::seam::{Known, Outcome, Reply, Report, Request, Verdict, WorkFailure};
@@ -279,7 +280,11 @@ impl ExpectFinished {
 
     fn authorize(&mut self, core: &mut Core, client: VerifiedClient) -> Verdict {
         core.report.identity = Some(client.identity().clone());
-        match Authorized::decide(&core.listener.policy, client) {
+        let shadow = core.listener.shadow.as_ref();
+        let shadow = shadow.map(|shadow| shadow.verdict(&client.subject(core.now.unix)));
+        let decided = Authorized::decide(&core.listener.policy, client, core.now.unix);
+        core.note_shadow(shadow, decided.is_ok());
+        match decided {
             Ok(authorized) => {
                 self.authorized = Some(authorized);
                 Verdict::Admitted
@@ -341,7 +346,11 @@ impl ExpectFinished {
             Some(authorized) => authorized,
             None if self.anonymous != Anonymous::Never && !presented => {
                 match Authorized::anonymous(&core.listener.policy) {
-                    Some(authorized) => authorized,
+                    Some(authorized) => {
+                        let shadow = core.listener.shadow.as_ref();
+                        core.note_shadow(shadow.map(Policy::verdict_on_anonymous), true);
+                        authorized
+                    }
                     // rustls was told to refuse it before.
                     None => {
                         return core

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::identity::ClientIdentity;
+use crate::policy::Subject;
 use crate::tls::{Evidence, Possession, VerifiedChain};
 use rustls::SignatureScheme;
+use rustls_pki_types::UnixTime;
 
 /// A client whose certification path holds and who has proven to possess the end entity's key.
 ///
@@ -13,6 +15,7 @@ use rustls::SignatureScheme;
 #[derive(Debug)]
 pub struct VerifiedClient {
     identity: Arc<ClientIdentity>,
+    trust_domain: Option<Arc<str>>,
     evidence: Arc<Evidence>,
     scheme: SignatureScheme,
 }
@@ -22,6 +25,7 @@ impl VerifiedClient {
         Self {
             identity: Arc::clone(chain.identity()),
             evidence: Arc::clone(chain.evidence()),
+            trust_domain: chain.trust_domain().cloned(),
             scheme: possession.scheme(),
         }
     }
@@ -30,6 +34,21 @@ impl VerifiedClient {
     #[must_use]
     pub fn identity(&self) -> &Arc<ClientIdentity> {
         &self.identity
+    }
+
+    /// The name of the trust domain that its path leads to, if that has one.
+    #[must_use]
+    pub fn trust_domain(&self) -> Option<&Arc<str>> {
+        self.trust_domain.as_ref()
+    }
+
+    /// What policy is asked about at `now`.
+    pub(super) fn subject(&self, now: UnixTime) -> Subject<'_> {
+        Subject {
+            identity: &self.identity,
+            trust_domain: self.trust_domain.as_deref(),
+            now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+        }
     }
 
     /// What its path rests on.

@@ -3,14 +3,14 @@
 //! Path validation is webpki's, which reads certificates with a parser of its own and tells little of
 //! what it has read. This is for what it does not tell.
 
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
-const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
 const BOOLEAN: u8 = 0x01;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const ISSUER_UNIQUE_ID: u8 = 0x81;
 const SUBJECT_UNIQUE_ID: u8 = 0x82;
@@ -19,7 +19,11 @@ const EXTENSIONS: u8 = 0xa3;
 /// id-ce-keyUsage (RFC 5280 §4.2.1.3).
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
 /// id-ce-subjectAltName (§4.2.1.6).
-const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
+pub(super) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
+/// id-ce-certificatePolicies (§4.2.1.4).
+pub(super) const CERTIFICATE_POLICIES: &[u8] = &[0x55, 0x1d, 32];
+/// id-ce-extKeyUsage (§4.2.1.12).
+pub(super) const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
 
 /// What a certificate could not be read for; says nothing of its text.
 pub(crate) type Malformed = &'static str;
@@ -83,16 +87,11 @@ impl<'a> Certificate<'a> {
         Ok(Self { serial, issuer, not_before, not_after, subject, spki, extensions, rest })
     }
 
-    /// The value of the subjectAltName extension.
-    pub(crate) fn subject_alt_name(&self) -> Result<Option<&'a [u8]>, Malformed> {
-        self.extension(SUBJECT_ALT_NAME)
-    }
-
     /// The first byte of keyUsage's bits, from digitalSignature (0x80) to cRLSign (0x02) and
     /// encipherOnly; `None` without the extension, which allows everything.
     pub(crate) fn key_usage(&self) -> Result<Option<u8>, Malformed> {
         const MALFORMED: Malformed = "its key usage is malformed";
-        let Some(value) = self.extension(KEY_USAGE)? else { return Ok(None) };
+        let [Some(value)] = self.values_of([KEY_USAGE])? else { return Ok(None) };
         let mut value = Der(value);
         let bits = value.expect(BIT_STRING, MALFORMED)?;
         value.end(MALFORMED)?;
@@ -102,10 +101,14 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// The value of an extension; an error if it stands there twice (RFC 5280 §4.2).
-    fn extension(&self, wanted: &[u8]) -> Result<Option<&'a [u8]>, Malformed> {
+    /// The values of extensions, found in one pass; an error if one of them stands there twice
+    /// (RFC 5280 §4.2).
+    pub(super) fn values_of<const COUNT: usize>(
+        &self,
+        wanted: [&[u8]; COUNT],
+    ) -> Result<[Option<&'a [u8]>; COUNT], Malformed> {
         const MALFORMED: Malformed = "an extension is malformed";
-        let mut found = None;
+        let mut found = [None; COUNT];
         let mut extensions = Der(self.extensions);
         while !extensions.0.is_empty() {
             let mut extension = extensions.expect(SEQUENCE, MALFORMED)?;
@@ -115,8 +118,10 @@ impl<'a> Certificate<'a> {
             }
             let value = extension.expect(OCTET_STRING, MALFORMED)?;
             extension.end(MALFORMED)?;
-            if oid.0 == wanted && found.replace(value.0).is_some() {
-                return Err("an extension stands in it twice");
+            for (wanted, found) in wanted.iter().zip(&mut found) {
+                if oid.0 == *wanted && found.replace(value.0).is_some() {
+                    return Err("an extension stands in it twice");
+                }
             }
         }
         Ok(found)
@@ -124,15 +129,15 @@ impl<'a> Certificate<'a> {
 }
 
 /// DER not read yet (X.690): definite lengths, of at most four bytes, in the fewest bytes.
-struct Der<'a>(&'a [u8]);
+pub(super) struct Der<'a>(pub(super) &'a [u8]);
 
 impl<'a> Der<'a> {
-    fn next_tag(&self) -> Option<u8> {
+    pub(super) fn next_tag(&self) -> Option<u8> {
         self.0.first().copied()
     }
 
     /// The content of the next element, which is to be of this tag.
-    fn expect(&mut self, tag: u8, otherwise: Malformed) -> Result<Self, Malformed> {
+    pub(super) fn expect(&mut self, tag: u8, otherwise: Malformed) -> Result<Self, Malformed> {
         match self.element() {
             Some((found, content, _)) if found == tag => Ok(Self(content)),
             _ => Err(otherwise),
@@ -140,14 +145,14 @@ impl<'a> Der<'a> {
     }
 
     /// As [`Self::expect`], with its header.
-    fn whole(&mut self, tag: u8, otherwise: Malformed) -> Result<&'a [u8], Malformed> {
+    pub(super) fn whole(&mut self, tag: u8, otherwise: Malformed) -> Result<&'a [u8], Malformed> {
         match self.element() {
             Some((found, _, whole)) if found == tag => Ok(whole),
             _ => Err(otherwise),
         }
     }
 
-    fn end(&self, otherwise: Malformed) -> Result<(), Malformed> {
+    pub(super) fn end(&self, otherwise: Malformed) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(otherwise) }
     }
 
@@ -291,7 +296,7 @@ mod tests {
                 let mut damaged = der.clone();
                 damaged[index] = value;
                 if let Ok(certificate) = Certificate::read(&damaged) {
-                    let _ = (certificate.key_usage(), certificate.subject_alt_name());
+                    let _ = (certificate.key_usage(), certificate.values_of([SUBJECT_ALT_NAME]));
                 }
             }
         }

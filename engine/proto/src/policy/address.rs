@@ -26,17 +26,22 @@ impl AddressPrefix {
     /// An IPv6 range so wide that the IPv4-mapped addresses lie in it (as `::/0`) is not about IPv4. But a deny rule
     /// sees an address that was written in mapped form in either way.
     pub fn matches(&self, action: Action, name: IpAddr) -> bool {
-        let is_ipv4 = match action {
-            Action::Allow => name.to_canonical().is_ipv4(),
-            Action::Deny => name.is_ipv4(),
-        };
-        mask(self.length) & bits(name) == self.bits && (self.length >= MAPPED_LENGTH || !is_ipv4)
+        mask(self.length) & bits(name) == self.bits && self.length >= shortest(action, name)
     }
 
-    /// The only address within, as [`bits`] has it; None if there are several.
-    pub(super) fn only(&self) -> Option<u128> {
-        (self.length == u128::BITS).then_some(self.bits)
+    /// How many bits count, and these bits, in the space that [`bits`] has.
+    pub(super) fn parts(&self) -> (u32, u128) {
+        (self.length, self.bits)
     }
+}
+
+/// The shortest prefix that is about an address at all.
+pub(super) fn shortest(action: Action, name: IpAddr) -> u32 {
+    let is_ipv4 = match action {
+        Action::Allow => name.to_canonical().is_ipv4(),
+        Action::Deny => name.is_ipv4(),
+    };
+    if is_ipv4 { MAPPED_LENGTH } else { 0 }
 }
 
 /// The place of an address in the space of all of them.
@@ -47,7 +52,8 @@ pub(super) fn bits(address: IpAddr) -> u128 {
     }
 }
 
-fn mask(length: u32) -> u128 {
+/// The first bits, so many of them.
+pub(super) fn mask(length: u32) -> u128 {
     // A shift by all 128 bits would be an overflow.
     u128::MAX.checked_shl(u128::BITS - length).unwrap_or(0)
 }

@@ -41,7 +41,7 @@ impl Syntax {
         folds_case: false,
         has_labels: false,
         fits: |character| !character.is_control(),
-        takes: "an attribute of the subject takes anything but control characters",
+        takes: "an attribute of a name takes anything but control characters",
     };
     /// A domain name.
     pub(super) const DOMAIN: Syntax = Syntax {
@@ -61,8 +61,8 @@ impl Syntax {
     };
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Token {
     Byte(u8),
     WithinSegment,
     AcrossSegments,
@@ -106,6 +106,21 @@ impl Glob {
             if self.folds_case { self.text.to_ascii_lowercase() } else { self.text.clone() }
         };
         self.middle.is_empty().then(name)
+    }
+
+    /// The whole pattern, in lower case where case does not matter. Where a name has no segments, every star reaches
+    /// across them.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = Token> {
+        let across = self.separator.is_none();
+        let byte = |byte: &u8| {
+            Token::Byte(if self.folds_case { byte.to_ascii_lowercase() } else { *byte })
+        };
+        let star = move |token: &Token| match token {
+            Token::WithinSegment if across => Token::AcrossSegments,
+            token => *token,
+        };
+        let prefix = self.prefix.iter().map(byte);
+        prefix.chain(self.middle.iter().map(star)).chain(self.suffix.iter().map(byte))
     }
 
     /// Whether the whole name fits.
@@ -175,7 +190,8 @@ impl Glob {
     }
 }
 
-fn tokens(text: &str, folds_case: bool) -> Vec<Token> {
+/// The tokens of a text in which stars are stars.
+pub(super) fn tokens(text: &str, folds_case: bool) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::with_capacity(text.len());
     for byte in text.bytes() {
         match (byte, tokens.last_mut()) {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::identity::{ClientIdentity, MAX_CERTIFICATE_BYTES, NameTextError, canonical_name};
 use crate::policy::hexadecimal::{self, HexError};
+use crate::policy::issuer::without_leading_zeros;
 
 /// `HEX@ISSUER`: a serial number and the RFC 4514 string of the issuer, most specific attribute first.
 ///
@@ -30,16 +31,6 @@ impl IssuerSerial {
     /// Whether these are the issuer and the serial number of the client's certificate.
     pub fn matches(&self, client: &ClientIdentity) -> bool {
         self.issuer == client.issuer() && self.serial == without_leading_zeros(client.serial())
-    }
-}
-
-/// A whole number of bytes, and at least one, as [`ClientIdentity::serial`] has it.
-fn without_leading_zeros(digits: &str) -> String {
-    let digits = digits.trim_start_matches('0');
-    match digits.len() {
-        0 => "00".to_owned(),
-        length if length % 2 == 1 => format!("0{digits}"),
-        _ => digits.to_owned(),
     }
 }
 

@@ -24,6 +24,10 @@ impl MailboxPattern {
         self.local.matches(local) && self.domain.matches(domain)
     }
 
+    pub(super) fn parts(&self) -> (&Glob, &Glob) {
+        (&self.local, &self.domain)
+    }
+
     /// The only address that fits, as [`folded`] writes it; None if there is a star.
     pub(super) fn literal(&self) -> Option<String> {
         Some(format!("{}@{}", self.local.literal()?, self.domain.literal()?))

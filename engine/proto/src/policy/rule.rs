@@ -1,11 +1,16 @@
-//! One rule, and how it meets a certificate.
+//! One rule: what it does, and with whom.
 
 use std::fmt;
 
-use crate::identity::ClientIdentity;
+use crate::policy::Subject;
 use crate::policy::error::RuleError;
-use crate::policy::glob::Glob;
-use crate::policy::matcher::{Field, Matcher, SHA256};
+use crate::policy::matcher::{Matcher, SHA256};
+
+/// Most terms of a rule.
+pub const MAX_TERMS: usize = 8;
+
+/// What stands between two terms.
+const AND: &str = " && ";
 
 /// What a rule does with a client it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,46 +21,67 @@ pub enum Action {
     Deny,
 }
 
-/// A rule of a policy. Its `Display` (`allow cn=payments-*`) is its name in logs and never changes.
+/// A rule of a policy: an action, and terms that must all hold. Its `Display` (`allow cn=payments-* && lifetime<=24h`)
+/// is its name in logs and never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     action: Action,
-    matcher: Matcher,
+    /// At least one.
+    terms: Box<[Matcher]>,
 }
 
 impl Rule {
-    /// Lets in whom the matcher matches.
-    pub fn allow(matcher: Matcher) -> Rule {
-        Rule { action: Action::Allow, matcher }
-    }
-
-    /// Keeps out whom the matcher matches.
+    /// Does this with whom every term matches.
     ///
     /// # Errors
     ///
-    /// [`RuleError::DeniesEveryone`] for `any-verified`: a policy without rules says the same, and says it on purpose.
-    /// [`RuleError::DeniesAnonymous`] for `anonymous`, and [`RuleError::DeniesByCertificateHash`] for `sha256`, which
-    /// a client could evade.
-    pub fn deny(matcher: Matcher) -> Result<Rule, RuleError> {
-        match matcher {
-            Matcher::AnyVerified => Err(RuleError::DeniesEveryone),
-            Matcher::Anonymous => Err(RuleError::DeniesAnonymous),
-            Matcher::Sha256(_) => Err(RuleError::DeniesByCertificateHash),
-            Matcher::Name { .. }
-            | Matcher::Email(_)
-            | Matcher::Address(_)
-            | Matcher::SpkiSha256(_)
-            | Matcher::IssuerSerial(_) => Ok(Rule { action: Action::Deny, matcher }),
+    /// [`RuleError::NoTerm`] and [`RuleError::TooManyTerms`] if there are none or more than [`MAX_TERMS`].
+    /// [`RuleError::NotAlone`] for `any-verified` and `anonymous` beside another term.
+    ///
+    /// Of a deny rule: [`RuleError::DeniesEveryone`] for `any-verified`: a policy without rules says the same, and says
+    /// it on purpose. [`RuleError::DeniesAnonymous`] for `anonymous`, and [`RuleError::DeniesByCertificateHash`] for
+    /// `sha256`, which a client could evade.
+    ///
+    /// Of an allow rule: [`RuleError::SerialWithoutIssuer`] for a serial number with no term for its issuer beside it,
+    /// since every CA below the trust anchors can give that number.
+    pub fn new(action: Action, terms: Vec<Matcher>) -> Result<Rule, RuleError> {
+        let is_alone = terms.len() == 1;
+        let mut has_serial = false;
+        let mut has_issuer = false;
+        for term in &terms {
+            match (action, term) {
+                (Action::Deny, Matcher::AnyVerified) => return Err(RuleError::DeniesEveryone),
+                (Action::Deny, Matcher::Anonymous) => return Err(RuleError::DeniesAnonymous),
+                (Action::Deny, Matcher::Sha256(_)) => {
+                    return Err(RuleError::DeniesByCertificateHash);
+                }
+                (_, Matcher::AnyVerified | Matcher::Anonymous) if !is_alone => {
+                    return Err(RuleError::NotAlone { term: term.to_string() });
+                }
+                (_, Matcher::Serial(_)) => has_serial = true,
+                (_, Matcher::Issuer(_)) => has_issuer = true,
+                (_, Matcher::Name { field, .. }) => has_issuer |= field.is_of_issuer(),
+                _ => {}
+            }
         }
+        match terms.len() {
+            0 => return Err(RuleError::NoTerm),
+            1..=MAX_TERMS => {}
+            count => return Err(RuleError::TooManyTerms { count }),
+        }
+        if action == Action::Allow && has_serial && !has_issuer {
+            return Err(RuleError::SerialWithoutIssuer);
+        }
+        Ok(Rule { action, terms: terms.into() })
     }
 
-    /// Reads the text of an allow rule, as `cn=payments-*`; see [`Matcher`].
+    /// Reads the text of an allow rule, as `cn=payments-*` or `dns=**.example && key=ec-p256`; see [`Matcher`].
     ///
     /// # Errors
     ///
     /// A [`RuleError`] that says what is wrong with the text and what would be right.
     pub fn parse_allow(text: &str) -> Result<Rule, RuleError> {
-        Ok(Rule::allow(text.parse()?))
+        Rule::parse(Action::Allow, text)
     }
 
     /// Reads the text of a deny rule, as `dns=**.guest.example`; see [`Matcher`].
@@ -64,11 +90,21 @@ impl Rule {
     ///
     /// A [`RuleError`] that says what is wrong with the text and what would be right.
     pub fn parse_deny(text: &str) -> Result<Rule, RuleError> {
-        // Before its digits are looked at: there is no use in mending them.
-        if text.split_once('=').is_some_and(|(keyword, _)| keyword == SHA256) {
-            return Err(RuleError::DeniesByCertificateHash);
+        Rule::parse(Action::Deny, text)
+    }
+
+    fn parse(action: Action, text: &str) -> Result<Rule, RuleError> {
+        let count = text.split(AND).count();
+        if count > MAX_TERMS {
+            return Err(RuleError::TooManyTerms { count });
         }
-        Rule::deny(text.parse()?)
+        let term = |(number, text): (usize, &str)| {
+            term(action, text).map_err(|error| match count {
+                1 => error,
+                _ => RuleError::Term { number: number + 1, error: Box::new(error) },
+            })
+        };
+        Rule::new(action, text.split(AND).enumerate().map(term).collect::<Result<_, _>>()?)
     }
 
     /// What it does with a client it matches.
@@ -76,66 +112,45 @@ impl Rule {
         self.action
     }
 
-    /// Whom it matches.
-    pub fn matcher(&self) -> &Matcher {
-        &self.matcher
+    /// What must hold of whom it matches: all of these.
+    pub fn terms(&self) -> &[Matcher] {
+        &self.terms
+    }
+
+    /// Does it let in a client without a certificate?
+    pub fn is_for_anonymous(&self) -> bool {
+        self.action == Action::Allow && matches!(*self.terms, [Matcher::Anonymous])
     }
 
     /// Whether the rule speaks of this client. Ambiguous certificates are read to the safe side of the action.
-    pub fn matches(&self, client: &ClientIdentity) -> bool {
-        match &self.matcher {
-            Matcher::Name { field, pattern } => self.name_matches(*field, pattern, client),
-            Matcher::Email(pattern) => client.emails().iter().any(|name| pattern.matches(name)),
-            Matcher::Address(prefix) => {
-                client.ip_addresses().iter().any(|name| prefix.matches(self.action, *name))
-            }
-            Matcher::SpkiSha256(fingerprint) => fingerprint.0 == client.spki_sha256(),
-            Matcher::IssuerSerial(certificate) => certificate.matches(client),
-            Matcher::Sha256(fingerprint) => fingerprint.0 == client.sha256(),
-            Matcher::AnyVerified => true,
-            // Whoever has a certificate is not anonymous.
-            Matcher::Anonymous => false,
-        }
-    }
-
-    fn name_matches(&self, field: Field, pattern: &Glob, client: &ClientIdentity) -> bool {
-        let any = |names: &[String]| names.iter().any(|name| pattern.matches(name));
-        match (field, self.action) {
-            (Field::CommonName, Action::Allow) => match client.common_names() {
-                [only] => pattern.matches(only),
-                _ => false,
-            },
-            (Field::CommonName, Action::Deny) => any(client.common_names()),
-            (Field::Organization, _) => any(client.organizations()),
-            (Field::OrganizationalUnit, _) => any(client.organizational_units()),
-            (Field::DnsName, action) => {
-                client.dns_names().iter().any(|name| dns_matches(action, pattern, name))
-            }
-            (Field::Uri, _) => any(client.uris()),
-        }
+    pub fn matches(&self, subject: &Subject<'_>) -> bool {
+        self.terms.iter().all(|term| term.matches(self.action, subject))
     }
 }
 
-fn dns_matches(action: Action, pattern: &Glob, name: &str) -> bool {
-    let name = without_root(name);
-    let is_wildcard = name.contains('*');
-    if is_wildcard && action == Action::Allow {
-        // A certificate for `*.example` speaks for no single host: only who allows that very name means it.
-        return pattern.as_str().eq_ignore_ascii_case(name);
+fn term(action: Action, text: &str) -> Result<Matcher, RuleError> {
+    // Before its digits are looked at: there is no use in mending them.
+    let keyword = text.split_once('=').map(|(keyword, _)| keyword);
+    if action == Action::Deny && keyword == Some(SHA256) {
+        return Err(RuleError::DeniesByCertificateHash);
     }
-    pattern.matches(name)
-}
-
-/// `payments.example.` is the same name as without the dot, fully qualified (RFC 1034 section 3.1).
-pub(super) fn without_root(name: &str) -> &str {
-    name.strip_suffix('.').unwrap_or(name)
+    // Taken as part of a value it would be a rule that matches nobody, and to a deny rule that is the wrong side.
+    if text.contains(AND.trim()) {
+        return Err(RuleError::Unspaced);
+    }
+    text.parse()
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.action {
-            Action::Allow => write!(f, "allow {}", self.matcher),
-            Action::Deny => write!(f, "deny {}", self.matcher),
+        f.write_str(match self.action {
+            Action::Allow => "allow ",
+            Action::Deny => "deny ",
+        })?;
+        for (number, term) in self.terms.iter().enumerate() {
+            let and = if number == 0 { "" } else { AND };
+            write!(f, "{and}{term}")?;
         }
+        Ok(())
     }
 }

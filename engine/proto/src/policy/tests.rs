@@ -1,12 +1,38 @@
 use rcgen::string::Ia5String;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType, SerialNumber};
+use rcgen::{
+    CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType, SerialNumber,
+};
 
 use super::*;
+use crate::identity::ObjectIdentifier;
 
-/// A client whose certificate has these names, each written as a rule would: `cn=payments-7`.
+mod terms;
+
+/// When clients come.
+pub(super) const NOW: i64 = 1_800_000_000;
+
+/// A client of the trust domain `prod` that comes at [`NOW`].
+pub(super) fn of(identity: &ClientIdentity) -> Subject<'_> {
+    Subject { identity, trust_domain: Some("prod"), now: NOW }
+}
+
+/// A client whose certificate has these names, each written as a rule would: `cn=payments-7`. It may also have
+/// `eku=1.2.3`, `policy-oid=1.2.3`, `key=ed25519`, `from=-60` and `to=3600` (seconds from [`NOW`]), `serial=ab`.
 pub(super) fn client(names: &[&str]) -> ClientIdentity {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = DistinguishedName::new();
+    let mut algorithm = &PKCS_ECDSA_P256_SHA256;
+    let (mut purposes, mut policies) = (Vec::new(), Vec::new());
+    let at = |seconds: &str| {
+        let seconds: i64 = seconds.parse().expect("seconds");
+        let since = u64::try_from(NOW + seconds).expect("after 1970");
+        rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(since)
+    };
+    let oid = |text: &str| {
+        let oid: ObjectIdentifier = text.parse().expect("an OID");
+        der(6, oid.as_bytes())
+    };
     let ia5 = |text: &str| Ia5String::try_from(text).expect("ASCII");
     for name in names {
         let (field, name) = name.split_once('=').expect("a field");
@@ -20,10 +46,38 @@ pub(super) fn client(names: &[&str]) -> ClientIdentity {
             "uri" => alt_names.push(SanType::URI(ia5(name))),
             "email" => alt_names.push(SanType::Rfc822Name(ia5(name))),
             "ip" => alt_names.push(SanType::IpAddress(name.parse().expect("an address"))),
+            "eku" => purposes.extend(oid(name)),
+            "policy-oid" => policies.extend(der(0x30, &oid(name))),
+            "from" => parameters.not_before = at(name),
+            "to" => parameters.not_after = at(name),
+            "serial" => parameters.serial_number = Some(SerialNumber::from_slice(&hex(name))),
+            "key" => {
+                algorithm = match name {
+                    "ec-p384" => &PKCS_ECDSA_P384_SHA384,
+                    "ed25519" => &PKCS_ED25519,
+                    _ => &PKCS_ECDSA_P256_SHA256,
+                }
+            }
             field => panic!("no field {field}"),
         }
     }
-    signed(&parameters)
+    for (number, list) in [(37, purposes), (32, policies)] {
+        if !list.is_empty() {
+            let value = der(0x30, &list);
+            let extension = CustomExtension::from_oid_content(&[2, 5, 29, number], value);
+            parameters.custom_extensions.push(extension);
+        }
+    }
+    signed_with(&parameters, algorithm)
+}
+
+fn hex(digits: &str) -> Vec<u8> {
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16);
+    digits.as_bytes().chunks(2).map(|pair| byte(pair).expect("digits")).collect()
+}
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    [&[tag, u8::try_from(content.len()).expect("short")], content].concat()
 }
 
 /// rcgen keeps one value a type; by its number (under 2.5.4) a type is a second one to it.
@@ -34,7 +88,14 @@ fn push_attribute(subject: &mut DistinguishedName, kind: DnType, number: u64, va
 }
 
 fn signed(parameters: &CertificateParams) -> ClientIdentity {
-    let key = KeyPair::generate().expect("a key");
+    signed_with(parameters, &PKCS_ECDSA_P256_SHA256)
+}
+
+fn signed_with(
+    parameters: &CertificateParams,
+    algorithm: &'static rcgen::SignatureAlgorithm,
+) -> ClientIdentity {
+    let key = KeyPair::generate_for(algorithm).expect("a key");
     let certificate = parameters.self_signed(&key).expect("a certificate");
     ClientIdentity::parse(certificate.der()).expect("an identity")
 }
@@ -65,11 +126,12 @@ pub(super) fn policy(rules: &[&str]) -> Policy {
 }
 
 fn allows(rule: &str, names: &[&str]) -> bool {
-    policy(&[&format!("allow {rule}")]).decide(&client(names)).is_allowed()
+    policy(&[&format!("allow {rule}")]).decide(&of(&client(names))).is_allowed()
 }
 
 fn denies(rule: &str, names: &[&str]) -> bool {
-    let decision = policy(&["allow any-verified", &format!("deny {rule}")]).decide(&client(names));
+    let decision =
+        policy(&["allow any-verified", &format!("deny {rule}")]).decide(&of(&client(names)));
     decision == Decision::Denied { rule: Some(1) }
 }
 
@@ -77,8 +139,11 @@ fn denies(rule: &str, names: &[&str]) -> bool {
 fn nobody_is_allowed_by_default() {
     let empty = Policy::new(Vec::new());
     assert!(empty.is_empty());
-    assert_eq!(empty.decide(&client(&["cn=a"])), Decision::Denied { rule: None });
-    assert_eq!(policy(&["deny cn=b"]).decide(&client(&["cn=a"])), Decision::Denied { rule: None });
+    assert_eq!(empty.decide(&of(&client(&["cn=a"]))), Decision::Denied { rule: None });
+    assert_eq!(
+        policy(&["deny cn=b"]).decide(&of(&client(&["cn=a"]))),
+        Decision::Denied { rule: None }
+    );
 }
 
 #[test]
@@ -89,14 +154,14 @@ fn deny_goes_before_allow_in_whatever_order() {
         ["deny dns=**.guest.example", "allow cn=payments-*"],
     ] {
         let deny = rules.iter().position(|rule| rule.starts_with("deny"));
-        assert_eq!(policy(&rules).decide(&payments), Decision::Denied { rule: deny });
+        assert_eq!(policy(&rules).decide(&of(&payments)), Decision::Denied { rule: deny });
     }
 }
 
 #[test]
 fn the_first_rule_that_matched_is_named() {
     let policy = policy(&["allow cn=other", "allow cn=payments-*", "allow any-verified"]);
-    let decision = policy.decide(&client(&["cn=payments-7"]));
+    let decision = policy.decide(&of(&client(&["cn=payments-7"])));
     assert_eq!(decision, Decision::Allowed { rule: 1 });
     assert_eq!(policy.rules()[1].to_string(), "allow cn=payments-*");
     assert_eq!(decision.to_string(), "allowed by rule 1");
@@ -227,15 +292,15 @@ fn keys_match_in_whatever_certificate_and_certificates_to_the_byte() {
     let one = client(&["cn=one"]);
     let other = client(&["cn=one"]);
     let key = format!("allow spki-sha256={}", one.spki_sha256_hex());
-    assert_eq!(policy(&[&key]).decide(&one), Decision::Allowed { rule: 0 });
-    assert!(!policy(&[&key]).decide(&other).is_allowed());
+    assert_eq!(policy(&[&key]).decide(&of(&one)), Decision::Allowed { rule: 0 });
+    assert!(!policy(&[&key]).decide(&of(&other)).is_allowed());
     let deny = format!("deny spki-sha256={}", one.spki_sha256_hex());
     let denying = policy(&["allow any-verified", &deny]);
-    assert_eq!(denying.decide(&one), Decision::Denied { rule: Some(1) });
-    assert!(denying.decide(&other).is_allowed());
+    assert_eq!(denying.decide(&of(&one)), Decision::Denied { rule: Some(1) });
+    assert!(denying.decide(&of(&other)).is_allowed());
     let certificate = format!("allow sha256={}", one.sha256_hex());
-    assert_eq!(policy(&[&certificate]).decide(&one), Decision::Allowed { rule: 0 });
-    assert!(!policy(&[&certificate]).decide(&other).is_allowed());
+    assert_eq!(policy(&[&certificate]).decide(&of(&one)), Decision::Allowed { rule: 0 });
+    assert!(!policy(&[&certificate]).decide(&of(&other)).is_allowed());
 }
 
 #[test]
@@ -243,7 +308,7 @@ fn a_fingerprint_is_read_as_it_is_pasted() {
     let client = client(&[]);
     let pairs: Vec<_> = client.spki_sha256().iter().map(|byte| format!("{byte:02X}")).collect();
     let rule = Rule::parse_allow(&format!("spki-sha256={}", pairs.join(":"))).expect("a rule");
-    assert!(rule.matches(&client));
+    assert!(rule.matches(&of(&client)));
     assert_eq!(rule.to_string(), format!("allow spki-sha256={}", client.spki_sha256_hex()));
 }
 
@@ -257,10 +322,10 @@ fn a_certificate_is_named_by_issuer_and_serial() {
         "0000ab000f@CN=Example\\ CA,2.5.4.10=Example",
     ] {
         let rule = Rule::parse_deny(&format!("issuer-serial={text}")).expect(text);
-        assert!(rule.matches(&revoked), "{text}");
+        assert!(rule.matches(&of(&revoked)), "{text}");
         assert_eq!(rule.to_string(), "deny issuer-serial=ab000f@CN=Example CA,O=Example");
-        let policy = Policy::new(vec![Rule::allow(Matcher::AnyVerified), rule]);
-        assert_eq!(policy.decide(&revoked), Decision::Denied { rule: Some(1) });
+        let policy = Policy::new(vec![Rule::parse_allow("any-verified").expect("a rule"), rule]);
+        assert_eq!(policy.decide(&of(&revoked)), Decision::Denied { rule: Some(1) });
     }
     for text in [
         "ab000e@CN=Example CA,O=Example",
@@ -270,11 +335,14 @@ fn a_certificate_is_named_by_issuer_and_serial() {
         "ab000f@CN=example ca,O=Example",
     ] {
         let rule = Rule::parse_deny(&format!("issuer-serial={text}")).expect(text);
-        assert!(!rule.matches(&revoked), "{text}");
+        assert!(!rule.matches(&of(&revoked)), "{text}");
     }
     let first = Rule::parse_deny("issuer-serial=1@CN=Example CA,O=Example").expect("a rule");
-    assert!(first.matches(&numbered(&[1])));
-    assert!(!first.matches(&numbered(&[0x10])), "leading zeros do not count, trailing ones do");
+    assert!(first.matches(&of(&numbered(&[1]))));
+    assert!(
+        !first.matches(&of(&numbered(&[0x10]))),
+        "leading zeros do not count, trailing ones do"
+    );
 }
 
 #[test]
@@ -282,14 +350,15 @@ fn a_certificate_is_not_denied_by_its_hash() {
     for text in ["sha256=", &format!("sha256={}", "ab".repeat(32))] {
         assert_eq!(Rule::parse_deny(text), Err(RuleError::DeniesByCertificateHash), "{text}");
     }
-    let by_hash = format!("sha256={}", "ab".repeat(32)).parse().expect("a matcher");
-    let error = Rule::deny(by_hash).expect_err("no rule").to_string();
+    let by_hash: Matcher = format!("sha256={}", "ab".repeat(32)).parse().expect("a matcher");
+    let also = "cn=a".parse().expect("a matcher");
+    let error = Rule::new(Action::Deny, vec![also, by_hash]).expect_err("no rule").to_string();
     assert!(error.contains("evaded") && error.contains("spki-sha256=HEX"), "{error}");
 }
 
 #[test]
 fn a_text_that_is_no_rule_is_told_why() {
-    const FIELDS: &str = "cn, o, ou, dns, uri, ip, email, spki-sha256, issuer-serial and sha256";
+    const FIELDS: &str = "cn, o, ou, dns, uri, ip, email, spiffe, issuer, issuer-cn, serial, issuer-serial, spki-sha256, sha256, key, eku, policy-oid, trust-domain, lifetime and remaining";
     let unknown = |field: &str| {
         format!(
             "unknown field `{field}`: the fields are {FIELDS}, in lower case and with no blank before the `=`"

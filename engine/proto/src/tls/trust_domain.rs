@@ -32,6 +32,7 @@ pub struct ChainLimits {
 /// A set of trust anchors with the bounds that go with it.
 pub struct TrustDomain {
     id: [u8; 32],
+    name: Option<Arc<str>>,
     anchors: Vec<TrustAnchor<'static>>,
     authorities: Vec<Authority>,
     names: Vec<DistinguishedName>,
@@ -53,6 +54,7 @@ struct Authority {
 #[derive(Debug)]
 pub struct VerifiedChain {
     identity: Arc<ClientIdentity>,
+    trust_domain: Option<Arc<str>>,
     evidence: Arc<Evidence>,
     key: ClientKey,
 }
@@ -74,6 +76,12 @@ impl VerifiedChain {
     #[must_use]
     pub fn identity(&self) -> &Arc<ClientIdentity> {
         &self.identity
+    }
+
+    /// The name of the trust domain that the path leads to, if it has one.
+    #[must_use]
+    pub fn trust_domain(&self) -> Option<&Arc<str>> {
+        self.trust_domain.as_ref()
     }
 
     /// What the path rests on.
@@ -213,6 +221,7 @@ impl TrustDomain {
         }
         let mut domain = Self {
             id: identify(bundle, limits),
+            name: None,
             anchors: Vec::with_capacity(bundle.len()),
             authorities: Vec::with_capacity(bundle.len()),
             names: Vec::with_capacity(bundle.len()),
@@ -242,6 +251,18 @@ impl TrustDomain {
         Ok(domain)
     }
 
+    /// The same, by the name that policy knows it by.
+    #[must_use]
+    pub fn named(self, name: Option<Arc<str>>) -> Self {
+        Self { name, ..self }
+    }
+
+    /// The name that policy knows it by, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.name.as_ref()
+    }
+
     /// A hash of the anchors and of the bounds: two domains of one id decide alike.
     #[must_use]
     pub fn id(&self) -> &[u8; 32] {
@@ -263,6 +284,10 @@ impl TrustDomain {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(b"countersign chain v1");
         hash.update(&self.id);
+        // What the chain is told to be of, beside what it is verified by.
+        let name = self.name.as_deref().unwrap_or_default();
+        hash.update(&(name.len() as u64).to_be_bytes());
+        hash.update(name.as_bytes());
         for der in std::iter::once(end_entity).chain(intermediates) {
             hash.update(&(der.len() as u64).to_be_bytes());
             hash.update(der);
@@ -339,6 +364,7 @@ impl TrustDomain {
         let identity = Arc::new(ClientIdentity::parse(end_entity)?);
         Ok(Arc::new(VerifiedChain {
             identity,
+            trust_domain: self.name.clone(),
             evidence: Arc::new(evidence),
             key: ClientKey::default(),
         }))

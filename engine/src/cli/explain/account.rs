@@ -2,9 +2,12 @@
 //! found.
 
 use countersign_proto::identity::hex;
-use countersign_proto::policy::Decision;
+use std::sync::Arc;
+
+use countersign_proto::policy::{Decision, Subject};
 use countersign_proto::{
     ClientAuth, ClientIdentity, Evidence, Policy, Reason, TrustDomain, UpstreamAddress,
+    VerifiedChain,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 use serde::Serialize;
@@ -147,6 +150,11 @@ impl Account {
         }
         let domain = listener.trust_domain(identity).map_err(|error| error.to_string())?;
         if let Some(client) = self.verify(question, identity, &domain) {
+            let client = Subject {
+                identity: client.identity(),
+                trust_domain: client.trust_domain().map(|name| &**name),
+                now: i64::try_from(question.now.as_secs()).unwrap_or(i64::MAX),
+            };
             self.not_asked("possession", "the client proves in its handshake that it has the key");
             self.authorize(listener, &policy, &client);
         }
@@ -159,7 +167,7 @@ impl Account {
         question: &Question<'_>,
         identity: &IdentityConfig,
         domain: &TrustDomain,
-    ) -> Option<ClientIdentity> {
+    ) -> Option<Arc<VerifiedChain>> {
         let limits = &question.listener.limits;
         let bytes: usize = question.chain.iter().map(|der| der.len()).sum();
         let size = format!(
@@ -191,10 +199,10 @@ impl Account {
                 evidence.anchor() + 1
             ),
         );
-        Some(ClientIdentity::clone(verified.identity()))
+        Some(verified)
     }
 
-    fn authorize(&mut self, listener: &ListenerConfig, policy: &Policy, client: &ClientIdentity) {
+    fn authorize(&mut self, listener: &ListenerConfig, policy: &Policy, client: &Subject<'_>) {
         let name = |rule: usize| policy.name(rule).to_string();
         match policy.decide(client) {
             Decision::Allowed { rule } => self.allowed(listener, name(rule)),
@@ -207,6 +215,21 @@ impl Account {
                 self.fails("policy", Reason::DeniedByRule, detail);
             }
         }
+        if let Some(rules) = &listener.shadow_rules {
+            self.shadow(&Policy::new(rules.clone()), client);
+        }
+    }
+
+    /// Decided beside, enforced by nobody.
+    fn shadow(&mut self, policy: &Policy, client: &Subject<'_>) {
+        let detail = match policy.decide(client) {
+            Decision::Allowed { rule } => format!("would be let in by {}", policy.name(rule)),
+            Decision::Denied { rule: Some(rule) } => {
+                format!("would be kept out by {}", policy.name(rule))
+            }
+            Decision::Denied { rule: None } => "would be let in by no rule".to_owned(),
+        };
+        self.not_asked("shadow", &detail);
     }
 
     fn anonymous(&mut self, listener: &ListenerConfig, policy: &Policy) {

@@ -1,6 +1,8 @@
 //! The identities of a listener.
 
-use countersign_proto::policy::{Action, Matcher};
+use std::collections::HashMap;
+
+use countersign_proto::policy::{Action, DomainName};
 use countersign_proto::{
     ChainLimits, ClientAuth, Credentials, Rule, TlsVersion, TrustDomain, TrustDomainError,
 };
@@ -8,9 +10,9 @@ use rustls::SignatureAlgorithm;
 use rustls_pki_types::CertificateDer;
 
 use super::{credentials, server_name, tls};
-use crate::config::errors::{Problems, Spot};
-use crate::config::raw::{RawIdentity, RawListener};
-use crate::config::{IdentityConfig, TlsConfig};
+use crate::config::errors::{At, Problems, Spot};
+use crate::config::raw::{Raw, RawIdentity, RawListener};
+use crate::config::{IdentityConfig, ListenerConfig, TlsConfig};
 
 /// Every identity of a listener, the default first; `None` if something is wrong with any.
 pub(super) fn resolve_all(
@@ -58,8 +60,60 @@ fn resolve(
         check_rules(raw, client_auth, rules, problems);
     }
     let client_ca = client_ca(raw, listener, client_auth, problems);
+    let trust_domain = trust_domain(raw, client_auth, problems)?;
     let credentials = Credentials { chain: chain?, key: key? };
-    Some(IdentityConfig { server_names, credentials, client_ca: client_ca?, client_auth })
+    let client_ca = client_ca?;
+    Some(IdentityConfig { server_names, credentials, client_ca, trust_domain, client_auth })
+}
+
+/// The name of its trust domain, if it has one; `None` if something is wrong with it.
+fn trust_domain(
+    raw: &RawIdentity,
+    client_auth: ClientAuth,
+    problems: &mut Problems<'_>,
+) -> Option<Option<DomainName>> {
+    let Some(at) = &raw.trust_domain else { return Some(None) };
+    if client_auth == ClientAuth::None {
+        problems.error(
+            &at.spot,
+            "it has no effect: with client_auth = \"none\" no client is asked for a certificate; take one of the two out",
+        );
+        return None;
+    }
+    problems.keep(&at.spot, at.value.parse()).map(Some)
+}
+
+/// A name stands for one bundle: rules on it must not mean other CAs on another identity.
+pub(super) fn check_trust_domains(
+    raw: &Raw,
+    listeners: &[ListenerConfig],
+    problems: &mut Problems<'_>,
+) {
+    // Where something is wrong, which bundle belongs to which name is not known.
+    if !problems.is_empty() {
+        return;
+    }
+    let mut known: HashMap<&str, (&Spot, &[CertificateDer<'static>])> = HashMap::new();
+    let mut rest = listeners;
+    for raw in &raw.listeners {
+        // Each has become one for every address, all with the same identities.
+        let Some((of_raw, after)) = rest.split_at_checked(raw.listen.len()) else { return };
+        rest = after;
+        let identities = of_raw.first().map_or(&[][..], |listener| &listener.identities);
+        for (raw, identity) in raw.identities.iter().zip(identities) {
+            let Some(At { value: name, spot }) = &raw.trust_domain else { continue };
+            let (first, bundle) = *known.entry(name).or_insert((spot, &identity.client_ca));
+            if bundle != identity.client_ca {
+                let line = problems.line(first);
+                problems.error(
+                    spot,
+                    format_args!(
+                        "`{name}` is the name of another client_ca{line}; give each bundle a name of its own"
+                    ),
+                );
+            }
+        }
+    }
 }
 
 fn client_auth(raw: &RawIdentity) -> ClientAuth {
@@ -78,17 +132,16 @@ fn check_rules(
     problems: &mut Problems<'_>,
 ) {
     let mut allowed = rules.iter().filter(|rule| rule.action() == Action::Allow);
-    let is_anonymous = |rule: &Rule| matches!(rule.matcher(), Matcher::Anonymous);
     let spot = match &raw.client_auth {
         Some(at) => at.spot.clone(),
         None => raw.spot.clone(),
     };
     match client_auth {
-        ClientAuth::None if !allowed.any(is_anonymous) => problems.error(
+        ClientAuth::None if !allowed.any(Rule::is_for_anonymous) => problems.error(
             &spot,
             "nobody could get in: with client_auth = \"none\" every client is anonymous, and no rule allows that; add \"anonymous\" to allow if that is meant",
         ),
-        ClientAuth::Require if allowed.all(is_anonymous) => problems.error(
+        ClientAuth::Require if allowed.all(Rule::is_for_anonymous) => problems.error(
             &spot,
             "nobody could get in: every client must have a certificate, and the rules allow only those without; add a rule such as 'cn=payments-*' to allow, or choose another client_auth",
         ),

@@ -1,9 +1,12 @@
 use super::*;
-use crate::policy::tests::client;
+use crate::identity::ClientIdentity;
+use crate::policy::tests::{NOW, client, of};
 use crate::policy::{Decision, Policy};
 
+mod steps;
+
 /// What [`Policy::decide`] must say: every rule tried, one after the other.
-fn by_trying(policy: &Policy, client: &ClientIdentity) -> Decision {
+fn by_trying(policy: &Policy, client: &Subject<'_>) -> Decision {
     let first = |action| {
         let mut rules = policy.rules().iter();
         rules.position(|rule| rule.action() == action && rule.matches(client))
@@ -54,6 +57,24 @@ const NAMES: &[&str] = &[
     "email=a@EXAMPLE",
     "email=A@example",
     "email=a",
+    "uri=SPIFFE://Example/a",
+    "uri=spiffe://example/a/b",
+    "uri=https://example/a",
+    "serial=01",
+    "serial=02",
+    "key=ec-p384",
+    "key=ed25519",
+    "eku=1.3.6.1.5.5.7.3.1",
+    "eku=1.3.6.1.5.5.7.3.2",
+    "eku=2.5.29.37.0",
+    "policy-oid=1.2.3",
+    "policy-oid=1.2.4",
+    "policy-oid=2.5.29.32.0",
+    "from=-60",
+    "from=-3600",
+    "to=60",
+    "to=3600",
+    "to=86400",
 ];
 
 /// Rules that no name stands for, and stars.
@@ -72,6 +93,41 @@ const RULES: &[&str] = &[
     "email=a@*",
     "any-verified",
     "anonymous",
+    "issuer-cn=*",
+    "issuer-cn=a",
+    "issuer=CN=a",
+    "issuer=CN=b",
+    "spiffe=spiffe://example/*",
+    "spiffe=spiffe://example/**",
+    "spiffe=spiffe://example/a",
+    "uri=**/a",
+    "uri=*//*/a",
+    "dns=a.*",
+    "dns=*.EXAMPLE",
+    "dns=**a**",
+    "cn=**",
+    "ip=0.0.0.0/0",
+    "ip=10.0.0.0/8",
+    "email=*@*",
+    "email=**@exam*",
+    "key=ec",
+    "key=ec-p256",
+    "key=rsa",
+    "key=rsa<2048",
+    "eku=clientAuth",
+    "eku=anyExtendedKeyUsage",
+    "eku=codeSigning",
+    "trust-domain=prod",
+    "trust-domain=staging",
+    "lifetime<=1h",
+    "lifetime>1h",
+    "lifetime<61m",
+    "lifetime>=2h",
+    "lifetime>36500d",
+    "remaining<=1h",
+    "remaining>60s",
+    "remaining>=60s",
+    "remaining<1d",
 ];
 
 fn random_clients(random: &mut Random) -> Vec<ClientIdentity> {
@@ -82,90 +138,59 @@ fn random_clients(random: &mut Random) -> Vec<ClientIdentity> {
     (0..200).map(|_| client_of(random)).collect()
 }
 
-fn random_rule(random: &mut Random, clients: &[ClientIdentity]) -> Option<Rule> {
+fn random_term(random: &mut Random, clients: &[ClientIdentity]) -> String {
     let someone = &clients[random.below(clients.len())];
-    let text = match random.below(10) {
+    match random.below(12) {
         0..=4 => random.one_of(NAMES).to_owned(),
-        5 => random.one_of(RULES).to_owned(),
-        6 => format!("spki-sha256={}", someone.spki_sha256_hex()),
-        7 => format!("sha256={}", someone.sha256_hex()),
+        5..=8 => random.one_of(RULES).to_owned(),
+        9 => format!("spki-sha256={}", someone.spki_sha256_hex()),
+        10 => format!("sha256={}", someone.sha256_hex()),
         // Without names there is no issuer either; such a text is refused below.
         _ => format!("issuer-serial={}@{}", someone.serial(), someone.issuer()),
-    };
-    // Some names and some denials are no rules: `a.example.`, `deny any-verified`.
+    }
+}
+
+fn random_rule(random: &mut Random, clients: &[ClientIdentity]) -> Option<Rule> {
+    let count = [1, 1, 1, 2, 2, 3][random.below(6)];
+    let terms: Vec<_> = (0..count).map(|_| random_term(random, clients)).collect();
+    // Some names and some denials are no rules: `a.example.`, `to=60`, `deny any-verified`.
     let parse = if random.below(2) == 0 { Rule::parse_allow } else { Rule::parse_deny };
-    parse(&text).ok()
+    parse(&terms.join(" && ")).ok()
 }
 
 #[test]
 fn looking_up_and_trying_agree() {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let clients = random_clients(&mut random);
-    let (mut allowed, mut denied, mut unknown) = (0, 0, 0);
-    for _ in 0..2_000 {
-        let count = random.below(12);
+    let (mut allowed, mut denied, mut unknown, mut together) = (0, 0, 0, 0);
+    for _ in 0..4_000 {
+        let count = random.below(16);
         let rules = (0..count).filter_map(|_| random_rule(&mut random, &clients)).collect();
         let policy = Policy::new(rules);
         for client in &clients {
-            let decision = policy.decide(client);
-            assert_eq!(decision, by_trying(&policy, client), "{:?}\n{client:?}", policy.rules());
-            match decision {
-                Decision::Allowed { .. } => allowed += 1,
-                Decision::Denied { rule: Some(_) } => denied += 1,
-                Decision::Denied { rule: None } => unknown += 1,
-            }
+            let trust_domain = [Some("prod"), Some("staging"), None][random.below(3)];
+            let now = NOW + random.below(4_000) as i64;
+            let subject = Subject { trust_domain, now, ..of(client) };
+            let decision = policy.decide(&subject);
+            assert_eq!(decision, by_trying(&policy, &subject), "{:?}\n{subject:?}", policy.rules());
+            let by = match decision {
+                Decision::Allowed { rule } => {
+                    allowed += 1;
+                    rule
+                }
+                Decision::Denied { rule: Some(rule) } => {
+                    denied += 1;
+                    rule
+                }
+                Decision::Denied { rule: None } => {
+                    unknown += 1;
+                    continue;
+                }
+            };
+            together += usize::from(policy.rules()[by].terms().len() > 1);
         }
     }
-    let fewest = allowed.min(denied).min(unknown);
-    assert!(fewest > 20_000, "{allowed} allowed, {denied} denied, {unknown} by no rule: too few");
-}
-
-/// Every kind of rule on an exact value, `count` of them, and none of them about [`someone`].
-fn strangers(count: usize) -> Vec<Rule> {
-    let rule = |number: usize| {
-        let text = match number % 10 {
-            0 => format!("cn=client-{number}"),
-            1 => format!("o=Organization {number}"),
-            2 => format!("ou=Unit {number}"),
-            3 => format!("dns=client-{number}.example"),
-            4 => format!("uri=spiffe://example/client/{number}"),
-            5 => format!("ip=2001:db8::{number:x}"),
-            6 => format!("email=client-{number}@example"),
-            7 => format!("spki-sha256={number:064x}"),
-            8 => format!("issuer-serial={number:x}@CN=Example CA"),
-            _ if number % 20 == 9 => format!("cn=other-{number}"),
-            _ => return Rule::parse_allow(&format!("sha256={number:064x}")).expect("a rule"),
-        };
-        let is_allow = number % 4 < 2;
-        let parse = if is_allow { Rule::parse_allow } else { Rule::parse_deny };
-        parse(&text).expect("a rule")
-    };
-    (0..count).map(rule).collect()
-}
-
-fn someone() -> ClientIdentity {
-    client(&[
-        "cn=someone",
-        "o=Example",
-        "ou=Example",
-        "dns=someone.example",
-        "uri=spiffe://example/someone",
-        "ip=192.0.2.7",
-        "email=someone@example",
-    ])
-}
-
-#[test]
-fn no_rule_on_an_exact_value_is_tried() {
-    let policy = Policy::new(strangers(10_000));
-    assert_eq!(policy.decide(&someone()), Decision::Denied { rule: None });
-    assert!(policy.allow.tried.is_empty() && policy.deny.tried.is_empty());
-    let policy = Policy::new(vec![
-        Rule::parse_allow("cn=a*").expect("a rule"),
-        Rule::parse_allow("cn=a").expect("a rule"),
-        Rule::parse_allow("ip=10.0.0.0/8").expect("a rule"),
-        Rule::parse_allow("anonymous").expect("a rule"),
-        Rule::parse_allow("any-verified").expect("a rule"),
-    ]);
-    assert_eq!(policy.allow.tried, [0, 2, 4]);
+    let fewest = allowed.min(denied).min(unknown).min(together);
+    let counts = format!("{allowed} allowed, {denied} denied, {unknown} by no rule");
+    assert!(fewest > 20_000, "{counts}, {together} by several terms: too few");
 }
