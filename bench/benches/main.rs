@@ -10,6 +10,7 @@ mod handshake;
 mod policy;
 mod proxy_protocol;
 mod relay;
+mod standing;
 
 use std::io::{self, Write};
 
@@ -25,6 +26,7 @@ criterion_group!(
     handshake::benches,
     chain::benches,
     relay::benches,
+    standing::benches,
     client_hello::benches,
     policy::benches,
     proxy_protocol::benches,

@@ -9,6 +9,7 @@ use countersign_proto::limits::RECEIVE_BYTES;
 use countersign_proto::{
     Announce, ChainCacheLimits, ClientAuth, Completion, Connection, Desk, Identities, Identity,
     Limits, Listener, Moment, Now, Op, Policy, Rule, Side, TlsParameters, UpstreamAddress,
+    Withdrawal,
 };
 use rustls_pki_types::UnixTime;
 
@@ -60,6 +61,11 @@ impl Server {
     pub fn forgetful(&self, pki: &Pki) -> Self {
         self.desk.forget_chains();
         Self { listener: Arc::new(listener(pki, &[])), desk: self.desk.clone() }
+    }
+
+    /// Publishes what is served once more: every session is to be asked again.
+    pub fn publish(&self) {
+        self.desk.publish(vec![Arc::clone(&self.listener)]);
     }
 
     /// The identities that a client's server name chooses from.
@@ -129,6 +135,11 @@ impl Session {
     #[must_use]
     pub fn phase(&self) -> &'static str {
         self.connection.phase()
+    }
+
+    /// Asks whether the client would still be let in, if something was published since it was asked last.
+    pub fn reconsider(&mut self) -> bool {
+        self.connection.handle_publication(NOW)
     }
 
     /// Bytes arrive from the client, as many at a time as a receive buffer holds.
@@ -221,6 +232,7 @@ fn listener(pki: &Pki, names: &[String]) -> Listener {
         shadow: None,
         upstream: UpstreamAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080))),
         announce: Announce::Nothing,
+        withdrawal: Withdrawal::default(),
         limits: Limits::default(),
     }
 }

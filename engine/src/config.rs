@@ -19,7 +19,7 @@ use countersign_proto::policy::DomainName;
 use countersign_proto::{
     Announce, ChainCacheLimits, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups,
     Handoff, Identities, Identity, Limits, Listener, Policy, Rule, TlsParameters, TlsVersion,
-    TrustDomain, TrustDomainError, UpstreamAddress,
+    TrustDomain, TrustDomainError, UpstreamAddress, Withdrawal,
 };
 use rustls::SupportedCipherSuite;
 use rustls_pki_types::CertificateDer;
@@ -102,6 +102,8 @@ pub struct ListenerConfig {
     pub announce: Announce,
     /// Client connections of the listener at one time, on each worker.
     pub max_connections: Option<usize>,
+    /// What becomes of a connection whose client would not be let in any more.
+    pub withdrawal: Withdrawal,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -185,6 +187,7 @@ impl ListenerConfig {
             shadow: self.shadow_rules.clone().map(Policy::new),
             upstream: self.upstream.clone(),
             announce: self.announce,
+            withdrawal: self.withdrawal,
             limits: self.limits.clone(),
         })
     }

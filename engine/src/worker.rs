@@ -4,6 +4,7 @@ mod clock;
 mod event_loop;
 mod inbox;
 mod listening;
+mod reconsideration;
 mod shard;
 mod table;
 mod timers;

@@ -14,7 +14,8 @@ use breakages::{BREAKAGES, GOOD};
 use countersign::config::keys::{self, Kind};
 use countersign::config::{AdminAddress, Config, ConfigErrors, IdentityConfig};
 use countersign_proto::{
-    Announce, ClientAuth, Limits, Rule, TlsVersion, UpstreamAddress, default_suites,
+    Announce, ClientAuth, Consequence, Limits, Rule, TlsVersion, UpstreamAddress, Withdrawal,
+    default_suites,
 };
 use tempfile::TempDir;
 
@@ -117,6 +118,8 @@ versions = ["1.2", "1.3"]
 suites = ["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]
 groups = ["secp384r1", "x25519"]
 max_connections = 9
+on_revoked = "drain"
+on_expired = "keep"
 [listener.limits]
 client_hello_bytes = 1024
 chain_certificates = 2
@@ -132,6 +135,7 @@ connect_timeout = "13s"
 idle_timeout = "14s"
 half_closed_timeout = "15s"
 drain_timeout = "16s"
+withdrawal_timeout = "17s"
 [[listener.identity]]
 server_names = "*.Partners.example.org"
 certificate = "partners.pem"
@@ -188,8 +192,11 @@ client_auth = "none"
         idle_timeout: Duration::from_secs(14),
         half_closed_timeout: Duration::from_secs(15),
         drain_timeout: Duration::from_secs(16),
+        withdrawal_timeout: Duration::from_secs(17),
     };
     assert_eq!(listener.limits, expected);
+    let withdrawal = Withdrawal { revoked: Consequence::Drain, expired: Consequence::Keep };
+    assert_eq!(listener.withdrawal, withdrawal);
     let [optional, none] = listener.identities.as_slice() else { panic!("two identities") };
     assert_eq!(optional.server_names, ["*.partners.example.org"]);
     assert_eq!((optional.client_auth, optional.client_ca.len()), (ClientAuth::Optional, 1));
@@ -253,6 +260,7 @@ fn what_is_left_out_has_its_documented_default() {
     let listener = &config.listeners[1];
     assert_eq!((config.max_handshakes, listener.max_connections), (4096, None));
     assert_eq!(listener.limits, Limits::default());
+    assert_eq!(listener.withdrawal, Withdrawal::default());
     assert_eq!((listener.announce, listener.strict_sni), (Announce::Nothing, false));
     assert_eq!(listener.tls.suites, default_suites());
     assert_eq!(listener.tls.groups.len(), 4);
@@ -425,7 +433,7 @@ fn documented_bounds_of_limits_are_the_real_ones() {
             looked_at += 1;
         }
     }
-    assert_eq!(looked_at, 28);
+    assert_eq!(looked_at, 30);
 }
 
 /// What the rest of the project says about a key is kept here.

@@ -108,7 +108,7 @@ impl ClientPlan {
     /// May policy let it in? The one thing that everything else is measured against.
     pub(crate) fn may_enter(&self) -> bool {
         let speaks = matches!(self.conduct, Conduct::Tls | Conduct::Tampers | Conduct::Trickles);
-        speaks && self.shown == Shown::Friend && self.offer != Offer::Foreign
+        speaks && matches!(self.shown, Shown::Friend | Shown::Brief) && self.offer != Offer::Foreign
     }
 
     /// Why it is refused, and what it hears, if nothing else happens to it.
@@ -135,7 +135,7 @@ impl ClientPlan {
             return Some((Reason::NothingInCommon, Some(Alert::HandshakeFailure)));
         }
         let (reason, alert) = match self.shown {
-            Shown::Friend => return None,
+            Shown::Friend | Shown::Brief => return None,
             Shown::Denied => (Reason::DeniedByRule, Alert::AccessDenied),
             Shown::Nothing => (Reason::ClientCertificateMissing, Alert::CertificateRequired),
             Shown::OfAnotherCa | Shown::WithoutIntermediate => {

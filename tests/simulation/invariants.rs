@@ -3,11 +3,12 @@
 use countersign_proto::limits::{RECEIVE_BYTES, RECORD_WIRE_BYTES};
 use countersign_proto::whoami::MAX_PENDING_OUTPUT_BYTES;
 use countersign_proto::{
-    CloseManner, Connection, Event, Limits, Op, Reason, Report, Side, TlsVersion,
+    CloseManner, Connection, Consequence, Event, Limits, Op, Reason, Report, Side, TlsVersion,
 };
 use rustls::AlertDescription;
 
 use crate::client::{self, Client, REQUEST};
+use crate::pki::Regime;
 use crate::plan::nanos;
 use crate::signer::Signer;
 use crate::upstream::{self, Manner, Upstream};
@@ -45,6 +46,14 @@ struct Account {
 /// One connection's account.
 pub(crate) struct Ledger {
     may_enter: bool,
+    /// By which its handshake began.
+    began_under: Regime,
+    /// What was published since.
+    published: Vec<Regime>,
+    /// It has been told to finish since.
+    drained: bool,
+    /// Its certificate has expired, be it for a moment.
+    pub(crate) has_expired: bool,
     has_upstream: bool,
     limits: Limits,
     accounts: [Account; 2],
@@ -78,9 +87,19 @@ pub(crate) struct Crowding {
 }
 
 impl Ledger {
-    pub(crate) fn new(now: u64, may_enter: bool, has_upstream: bool, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        now: u64,
+        may_enter: bool,
+        began_under: Regime,
+        has_upstream: bool,
+        limits: &Limits,
+    ) -> Self {
         Self {
-            may_enter,
+            may_enter: may_enter && began_under.lets_friends_in(),
+            began_under,
+            published: Vec::new(),
+            drained: false,
+            has_expired: false,
             has_upstream,
             limits: limits.clone(),
             accounts: Default::default(),
@@ -97,6 +116,11 @@ impl Ledger {
             stopped: false,
             ended: None,
         }
+    }
+
+    /// Something was published while it was open.
+    pub(crate) fn published(&mut self, regime: Regime) {
+        self.published.push(regime);
     }
 
     fn account(&mut self, side: Side) -> &mut Account {
@@ -208,6 +232,8 @@ impl Ledger {
         match event {
             Event::Established { .. } => {
                 demand!(self.may_enter, "established for whom policy keeps out");
+                let now = self.published.last().unwrap_or(&self.began_under);
+                demand!(now.lets_friends_in(), "let in, and {now:?} was published before");
                 demand!(!self.established, "established twice");
                 self.established = true;
             }
@@ -223,6 +249,14 @@ impl Ledger {
             }
             Event::Shadow(_) => {
                 demand!(!self.established, "a shadow policy was asked after the client was let in");
+            }
+            Event::Withdrawn(withdrawn) => {
+                demand!(
+                    self.established,
+                    "withdrawn ({:?}) before it was let in",
+                    withdrawn.reason
+                );
+                self.drained |= withdrawn.consequence == Consequence::Drain;
             }
             Event::Ended(report) => {
                 demand!(self.ended.is_none(), "ended twice");
@@ -331,6 +365,15 @@ impl Ledger {
             Reason::SuspensionsExhausted => {
                 self.refused.as_ref().is_some_and(|refusal| refusal.suspensions_were_full)
             }
+            Reason::ClientNoLongerAllowed => {
+                self.published.iter().any(|it| matches!(it, Regime::NoRule | Regime::Denied))
+            }
+            Reason::ClientCaNoLongerTrusted => self.published.contains(&Regime::OtherCa),
+            Reason::ClientCertificateExpired if self.has_expired => true,
+            Reason::DeniedByRule if matches!(self.began_under, Regime::NoRule | Regime::Denied) => {
+                true
+            }
+            Reason::UnknownIssuer if self.began_under == Regime::OtherCa => true,
             // Also in one piece with its Finished: then it was not let in yet.
             Reason::MalformedMessage if client.tampered => true,
             reason => client.plan.refusal().is_some_and(|(of_plan, _)| of_plan == reason),
@@ -350,7 +393,7 @@ impl Ledger {
         demand!(self.established, "a clean end without having been let in");
         let upstream_is_done = upstream.is_none_or(|upstream| upstream.finished);
         demand!(upstream_is_done, "a clean end, and the upstream has not ended its stream");
-        let was_stopped = self.stopped && !self.has_upstream;
+        let was_stopped = (self.stopped || self.drained) && !self.has_upstream;
         demand!(
             client.said_close_notify || client.finished || was_stopped || self.was_quiet(now),
             "a clean end, and the client has not ended its stream"
@@ -393,7 +436,7 @@ impl Ledger {
             let asked = client.plan.bytes / REQUEST.len() as u64;
             let answered = count(&client.answers, b"HTTP/1.1 200 OK\r\n");
             demand!(
-                answered == asked || self.stopped || client.plan.reads_slowly,
+                answered == asked || self.stopped || self.drained || client.plan.reads_slowly,
                 "{asked} requests have {answered} answers"
             );
             return Ok(());

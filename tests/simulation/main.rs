@@ -168,6 +168,17 @@ fn the_engine_was_stopped_and_connections_aborted_while_suspended() {
 }
 
 #[test]
+fn clients_lost_their_standing_in_every_way() {
+    assert_seen(&[
+        "reconsidered",
+        "reconsidered_while_dialling",
+        "withdrawn_and_closed",
+        "withdrawn_and_drained",
+        "withdrawn_and_kept",
+    ]);
+}
+
+#[test]
 fn two_runs_of_a_seed_have_one_trace_and_two_seeds_have_two() {
     let hash = |seed| match run(seed, Sabotage::Nothing, false) {
         Ok(run) => run.hash,
@@ -231,6 +242,16 @@ fn the_checker_sees_what_is_not_released() {
     expect_objection(Sabotage::EndsTwice, "ended twice");
     expect_objection(Sabotage::LosesCloses, "nothing more can happen");
     expect_objection(Sabotage::LosesTimers, "nothing more can happen");
+}
+
+#[test]
+fn the_checker_sees_who_outlives_its_rule() {
+    expect_objection(Sabotage::ForgetsPublications, "outlived");
+}
+
+#[test]
+fn the_checker_sees_who_outlives_its_certificate() {
+    expect_objection(Sabotage::ForgetsExpiry, "has expired, and it lives on");
 }
 
 #[test]

@@ -22,6 +22,25 @@ pub(crate) const SERVER_NAME: &str = "engine.example";
 /// Whom the policy lets in, by its common name.
 pub(crate) const FRIEND: &str = "friend";
 
+/// What is published: who is trusted, and the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Regime {
+    /// Friends are let in.
+    Usual,
+    /// No rule lets friends in.
+    NoRule,
+    /// A rule keeps friends out.
+    Denied,
+    /// The clients' root is not trusted.
+    OtherCa,
+}
+
+impl Regime {
+    pub(crate) fn lets_friends_in(self) -> bool {
+        self == Self::Usual
+    }
+}
+
 /// What a client shows of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shown {
@@ -41,7 +60,12 @@ pub(crate) enum Shown {
     AnAuthority,
     /// A friend's certificate, and not its key.
     WithAnotherKey,
+    /// A friend, whose certificate expires soon after the world has begun.
+    Brief,
 }
+
+/// The last second in which the certificate of [`Shown::Brief`] is valid.
+pub(crate) const BRIEF_NOT_AFTER: u64 = EPOCH_SECONDS + 4;
 
 /// A certification path and the key that goes, or should go, with its end entity.
 #[derive(Clone, Debug)]
@@ -56,6 +80,8 @@ pub(crate) struct Pki {
     /// A client that trusts these refuses the engine.
     pub(crate) other_roots: Arc<RootCertStore>,
     pub(crate) client_root: CertificateDer<'static>,
+    /// No client has a path to it.
+    pub(crate) unused_root: CertificateDer<'static>,
     presented: Vec<(Shown, Presented)>,
 }
 
@@ -70,10 +96,14 @@ impl Pki {
         self.presented.iter().find(|(of, _)| *of == shown).map(|(_, presented)| presented.clone())
     }
 
-    pub(crate) fn trust_domain(&self, limits: &Limits) -> Arc<TrustDomain> {
+    pub(crate) fn trust_domain(&self, limits: &Limits, regime: Regime) -> Arc<TrustDomain> {
+        let root = match regime {
+            Regime::OtherCa => &self.unused_root,
+            Regime::Usual | Regime::NoRule | Regime::Denied => &self.client_root,
+        };
         let bounds =
             ChainLimits { certificates: limits.chain_certificates, bytes: limits.chain_bytes };
-        let domain = TrustDomain::new(std::slice::from_ref(&self.client_root), bounds, true);
+        let domain = TrustDomain::new(std::slice::from_ref(root), bounds, true);
         Arc::new(domain.expect("the clients' root"))
     }
 
@@ -118,6 +148,13 @@ impl Pki {
                 issue(FRIEND, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
             ),
         ];
+        presented.push((
+            Shown::Brief,
+            issue(FRIEND, |params| {
+                let since = std::time::Duration::from_secs(BRIEF_NOT_AFTER);
+                params.not_after = date_time_ymd(1970, 1, 1) + since;
+            }),
+        ));
         presented.push((Shown::OfAnotherCa, strangers.issue(FRIEND, &mut serial, |_| {})));
         presented.push((Shown::WithoutIntermediate, friend.changed(|chain| chain.truncate(1))));
         presented.push((
@@ -146,16 +183,20 @@ impl Pki {
             server_roots: servers.roots(),
             other_roots: strangers.roots(),
             client_root: clients.root.der().clone(),
+            unused_root: servers.root.der().clone(),
             presented: presented.into_iter().map(|(shown, of)| (shown, of.present())).collect(),
         }
     }
 }
 
-/// Lets friends in, keeps one name out, and nobody else in.
-pub(crate) fn policy() -> Policy {
+/// Lets friends in, keeps one name out, and nobody else in; unless the regime is another.
+pub(crate) fn policy(regime: Regime) -> Policy {
+    let allowed = if regime == Regime::NoRule { "somebody" } else { FRIEND };
+    let denied = if regime == Regime::Denied { FRIEND } else { "denied" };
     Policy::new(vec![
-        Rule::parse_allow(&format!("cn={FRIEND}")).expect("a rule"),
+        Rule::parse_allow(&format!("cn={allowed}")).expect("a rule"),
         Rule::parse_deny("cn=denied").expect("a rule"),
+        Rule::parse_deny(&format!("cn={denied}")).expect("a rule"),
     ])
 }
 

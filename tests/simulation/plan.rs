@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use countersign_proto::limits::RECORD_WIRE_BYTES;
-use countersign_proto::{Handoff, Limits, TlsVersion};
+use countersign_proto::{Consequence, Handoff, Limits, TlsVersion, Withdrawal};
 
 use crate::client::{ClientPlan, Conduct, Farewell, Offer, REQUEST};
 use crate::network::Quality;
-use crate::pki::Shown;
+use crate::pki::{Regime, Shown};
 use crate::random::Random;
 use crate::signer::Temper;
 use crate::upstream::{Manner, UpstreamPlan};
@@ -35,6 +35,12 @@ pub(crate) struct WorldPlan {
     pub(crate) stop: Option<(u64, u64)>,
     /// How many connections are aborted at some time, in percent.
     pub(crate) aborts: u64,
+    /// What becomes of those who would not be let in any more.
+    pub(crate) withdrawal: Withdrawal,
+    /// When what is published.
+    pub(crate) publications: Vec<(u64, Regime)>,
+    /// When `CLOCK_REALTIME` is set, and how many seconds forward.
+    pub(crate) clock_step: Option<(u64, i64)>,
 }
 
 /// One connection's circumstances.
@@ -79,8 +85,38 @@ impl WorldPlan {
                 .percent(25)
                 .then(|| (random.within(MILLISECOND..=8 * SECOND), random.within(0..=15 * SECOND))),
             aborts: random.weighted(&[(3, 0), (1, 20)]),
+            withdrawal: Withdrawal {
+                revoked: draw_consequence(random),
+                expired: draw_consequence(random),
+            },
+            publications: draw_publications(random),
+            clock_step: random.percent(15).then(|| {
+                let seconds = random.weighted(&[(1, -3_600), (1, -2), (1, 2), (1, 3_600)]);
+                (random.within(MILLISECOND..=6 * SECOND), seconds)
+            }),
         }
     }
+}
+
+fn draw_consequence(random: &mut Random) -> Consequence {
+    random.weighted(&[(4, Consequence::Close), (2, Consequence::Drain), (1, Consequence::Keep)])
+}
+
+fn draw_publications(random: &mut Random) -> Vec<(u64, Regime)> {
+    let count = random.weighted(&[(5, 0), (2, 1), (2, 2), (1, 6)]);
+    let mut publications: Vec<_> = (0..count)
+        .map(|_| {
+            let regime = random.weighted(&[
+                (3, Regime::Usual),
+                (1, Regime::NoRule),
+                (1, Regime::Denied),
+                (1, Regime::OtherCa),
+            ]);
+            (random.within(0..=10 * SECOND), regime)
+        })
+        .collect();
+    publications.sort_by_key(|(at, _)| *at);
+    publications
 }
 
 fn draw_limits(random: &mut Random) -> Limits {
@@ -95,6 +131,7 @@ fn draw_limits(random: &mut Random) -> Limits {
         connect_timeout: Duration::from_millis(random.within(500..=5_000)),
         idle_timeout: Duration::from_secs(random.within(10..=60)),
         half_closed_timeout: Duration::from_secs(random.within(5..=30)),
+        withdrawal_timeout: Duration::from_millis(random.within(10..=3_000)),
         ..Limits::default()
     }
 }
@@ -175,7 +212,11 @@ fn draw_client(random: &mut Random, asks_whoami: bool) -> ClientPlan {
         (1, Conduct::Mute),
     ]);
     let is_friendly = conduct == Conduct::Distrusts || random.percent(70);
-    let shown = if is_friendly { Shown::Friend } else { draw_shown(random) };
+    let shown = match is_friendly {
+        true if conduct == Conduct::Tls && random.percent(10) => Shown::Brief,
+        true => Shown::Friend,
+        false => draw_shown(random),
+    };
     let offers: &[(u64, Offer)] = match conduct {
         Conduct::Distrusts => &[(1, Offer::Preferred)],
         _ => {

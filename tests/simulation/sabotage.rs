@@ -17,6 +17,8 @@ pub(crate) enum Sabotage {
     LosesCloses,
     LosesTimers,
     ReceivesTwice,
+    ForgetsPublications,
+    ForgetsExpiry,
 }
 
 impl Sabotage {

@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     TimedOut,
     Stopped,
     Aborted,
+    Published,
+    Withdrawn,
     Established,
     Refused,
     Ended,

@@ -3,6 +3,7 @@
 
 mod agenda;
 mod driver;
+mod publications;
 mod session;
 mod surroundings;
 mod worker;
@@ -16,14 +17,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_proto::{Completion, Connection, Event, Moment, Now, Op, Reason, TlsVersion};
+use countersign_proto::{
+    Completion, Connection, Consequence, Event, Moment, Now, Op, Reason, TlsVersion,
+};
 use rustls_pki_types::UnixTime;
 
 use self::agenda::{Agenda, Happening};
 use self::session::Session;
 use self::worker::{Worker, tcp_upstream, worker};
 use crate::invariants::{Crowding, Ledger, Verdict};
-use crate::pki::EPOCH_SECONDS;
+use crate::pki::{EPOCH_SECONDS, Regime};
 use crate::plan::{MILLISECOND, SECOND, WorldPlan};
 use crate::provider;
 use crate::random::Random;
@@ -114,6 +117,12 @@ struct World {
     trace: Trace,
     seen: Coverage,
     stopping: bool,
+    regime: Regime,
+    /// How many of the plan's publications there were.
+    published: usize,
+    clock_step: i64,
+    expired_since: Option<u64>,
+    has_expired: bool,
     touched: Option<usize>,
 }
 
@@ -136,6 +145,12 @@ impl World {
             agenda.after(at, Happening::Stop);
             agenda.after(at + patience, Happening::AbortAll);
         }
+        for (number, (at, _)) in plan.publications.iter().enumerate() {
+            agenda.after(*at, Happening::Publish(number));
+        }
+        if let Some((at, seconds)) = plan.clock_step {
+            agenda.after(at, Happening::SetClock(seconds));
+        }
         Self {
             plan,
             sabotage,
@@ -145,6 +160,11 @@ impl World {
             trace: Trace::new(aloud),
             seen: Coverage::new(),
             stopping: false,
+            regime: Regime::Usual,
+            published: 0,
+            clock_step: 0,
+            expired_since: None,
+            has_expired: false,
             touched: None,
         }
     }
@@ -160,6 +180,7 @@ impl World {
             if self.agenda.turns_at_once > TURNS_AT_ONCE_MAX {
                 return Err(format!("time stands still: {happening:?}"));
             }
+            self.note_expiry();
             self.happen(happening)?;
             self.check_desks()?;
         }
@@ -196,10 +217,12 @@ impl World {
     }
 
     fn now(&self) -> Now {
-        let seconds = EPOCH_SECONDS + self.agenda.now / SECOND;
         Now {
             moment: Moment::from_nanos(self.agenda.now),
-            unix: UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+            unix: UnixTime::since_unix_epoch(Duration::from_secs(match self.sabotage {
+                Sabotage::ForgetsExpiry => EPOCH_SECONDS,
+                _ => self.wall_seconds(),
+            })),
         }
     }
 
@@ -235,6 +258,11 @@ impl World {
             Happening::Timer(index) => self.timer(index),
             Happening::Abort(index) => self.abort(index),
             Happening::Stop => self.stop(),
+            Happening::Publish(number) => self.publish(number),
+            Happening::Reconsider(index) => self.reconsider(index),
+            Happening::Reconsidered(number) => self.check_survivors(number, Consequence::Close),
+            Happening::Finished(number) => self.check_survivors(number, Consequence::Drain),
+            Happening::SetClock(seconds) => self.set_clock(seconds),
             Happening::AbortAll => (0..self.sessions.len()).try_for_each(|index| self.abort(index)),
         }
     }
@@ -259,6 +287,7 @@ impl World {
         session.ledger = Ledger::new(
             self.agenda.now,
             session.plan.client.may_enter(),
+            self.regime,
             session.upstream.is_some(),
             &self.plan.limits,
         );
@@ -291,6 +320,7 @@ impl World {
         while let Some(op) = self.connection(index)?.poll_op() {
             self.submit(index, op)?;
         }
+        self.check_expiry(index)?;
         let session = &mut self.sessions[index];
         let Some(connection) = &session.connection else { return Ok(()) };
         session.ledger.check_step(connection)?;
@@ -316,6 +346,15 @@ impl World {
             }
             Event::Refused(reason) => self.note(index, Kind::Refused, *reason as usize, reason),
             Event::Shadow(_) => self.see("shadow"),
+            Event::Withdrawn(withdrawn) => {
+                let more = (withdrawn.reason, withdrawn.consequence);
+                self.note(index, Kind::Withdrawn, withdrawn.reason as usize, &more);
+                self.see(match withdrawn.consequence {
+                    Consequence::Close => "withdrawn_and_closed",
+                    Consequence::Drain => "withdrawn_and_drained",
+                    Consequence::Keep => "withdrawn_and_kept",
+                });
+            }
             Event::Ended(report) => {
                 let length = report.reason.map_or(0, |reason| 1 + reason as usize);
                 let more = (report.reason, report.detail.clone());

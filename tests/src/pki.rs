@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{
@@ -228,6 +229,18 @@ impl Pki {
     #[must_use]
     pub fn expired_client(&self) -> Identity {
         self.issue(&ClientProfile { years: (2019, 2020), ..ClientProfile::good("expired") })
+    }
+
+    /// Good, and valid only until so many seconds from now have passed.
+    #[must_use]
+    pub fn short_lived_client(&self, common_name: &str, lifetime: Duration) -> Identity {
+        let profile = ClientProfile::good(common_name);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        let mut params = client_params(&profile);
+        params.not_after =
+            date_time_ymd(1970, 1, 1) + Duration::from_secs(now.as_secs()) + lifetime;
+        let stem = numbered(common_name);
+        end_entity(self.directory.path(), &stem, &self.clients, profile.key, true, &params)
     }
 
     /// Its notBefore has not come.

@@ -16,6 +16,7 @@ mod key_updates;
 mod keys;
 mod life;
 mod limits;
+mod living;
 mod loadgen;
 mod log_reader;
 mod logged_connections;

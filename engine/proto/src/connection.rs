@@ -21,6 +21,7 @@ mod connect;
 mod core;
 mod handshake;
 mod relay;
+mod standing;
 mod stream;
 mod timer;
 mod verify;
@@ -149,6 +150,20 @@ impl Connection {
         self.settle();
     }
 
+    /// Something was published ([`Desk::publish`]): asks whether the client would still be let in, and does
+    /// with the connection what its listener says if not. A handshake under way asks when it finishes.
+    /// Gives whether there was a client to ask about, and it was not asked before.
+    pub fn handle_publication(&mut self, now: Now) -> bool {
+        if self.core.is_reconsidered() || !self.is_authorized() {
+            return false;
+        }
+        self.core.now = now;
+        let phase = std::mem::replace(&mut self.phase, Phase::Changing);
+        self.phase = phase.reconsider(&mut self.core);
+        self.settle();
+        true
+    }
+
     /// Ends the connection now, for `reason`, without any word to either side.
     pub fn handle_abort(&mut self, now: Now, reason: Reason) {
         self.core.now = now;
@@ -156,7 +171,7 @@ impl Connection {
         self.phase = match phase {
             Phase::Closed => Phase::Closed,
             // Dropping a phase that holds a suspended step resumes it with an error to its end.
-            _ => self.core.abort(reason),
+            _ => self.core.abort(reason, String::new()),
         };
         self.settle();
     }
@@ -267,7 +282,22 @@ impl Phase {
             }
             (Self::Relay(phase), Timer::Idle) => phase.idled(core),
             (Self::Closing(phase), Timer::Drain | Timer::Idle) => phase.timed_out(core),
+            (phase, Timer::Expiry) if core.has_expired() => phase.reconsider(core),
+            (phase @ (Self::ExpectUpstream(_) | Self::Relay(_)), Timer::Expiry) => {
+                core.watch_expiry();
+                phase
+            }
+            (Self::ExpectUpstream(_) | Self::Relay(_), Timer::Withdrawal) => core.end_withdrawal(),
             (phase, _) => phase,
+        }
+    }
+
+    /// Asks whether who was let in still would be.
+    fn reconsider(self, core: &mut Core) -> Self {
+        match self {
+            Self::ExpectUpstream(phase) => phase.reconsider(core),
+            Self::Relay(phase) => phase.reconsider(core),
+            phase => phase,
         }
     }
 

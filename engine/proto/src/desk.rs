@@ -1,6 +1,8 @@
-//! What the connections of one worker share: stacks, and the budgets that bound them together.
+//! What the connections of one worker share: stacks, the budgets that bound them together, and what
+//! is served now.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use rustls_pki_types::UnixTime;
 
 use crate::chain_cache::{ChainCache, ChainCacheFacts, ChainCacheLimits};
 use crate::limits::Limits;
+use crate::listener::Listener;
 use crate::seam::{Budget, WorkKind};
 use crate::tls::{ChainKey, VerifiedChain};
 
@@ -30,6 +33,9 @@ struct Inner {
     drains: Counter,
     spare_buffers: RefCell<Vec<Vec<u8>>>,
     chains: RefCell<ChainCache>,
+    /// What is served now: a few.
+    listeners: RefCell<Vec<Arc<Listener>>>,
+    publications: Cell<u64>,
 }
 
 struct Counter {
@@ -70,8 +76,29 @@ impl Desk {
                 drains: counter(limits.drains),
                 spare_buffers: RefCell::default(),
                 chains: RefCell::new(ChainCache::new(chains)),
+                listeners: RefCell::default(),
+                publications: Cell::default(),
             }),
         })
+    }
+
+    /// These listeners are served from now on, and no others. Whether those who are let in still would be
+    /// is asked of them: of a handshake under way when it finishes, of an open connection by
+    /// [`Connection::handle_publication`](crate::Connection::handle_publication), which the driver calls.
+    pub fn publish(&self, listeners: Vec<Arc<Listener>>) {
+        self.inner.listeners.replace(listeners);
+        self.inner.publications.set(self.inner.publications.get() + 1);
+    }
+
+    /// How often something was published.
+    pub(crate) fn publications(&self) -> u64 {
+        self.inner.publications.get()
+    }
+
+    /// What is served now at an address; `None` if nothing is any more.
+    pub(crate) fn listener(&self, address: SocketAddr) -> Option<Arc<Listener>> {
+        let listeners = self.inner.listeners.borrow();
+        listeners.iter().find(|listener| listener.address == address).cloned()
     }
 
     /// Stacks taken now.

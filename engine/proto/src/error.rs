@@ -97,6 +97,10 @@ reasons! {
     PossessionNotProven = "possession_not_proven", Peer, Some(Alert::DecryptError);
     /// Verified, but no rule lets it in or a rule keeps it out.
     DeniedByRule = "denied_by_rule", Peer, Some(Alert::AccessDenied);
+    /// It was let in, and by the policy of now it would not be.
+    ClientNoLongerAllowed = "client_no_longer_allowed", Limit, None;
+    /// It was let in, and the CA that its path leads to is not trusted any more.
+    ClientCaNoLongerTrusted = "client_ca_no_longer_trusted", Limit, None;
     /// The handshake took too long.
     HandshakeTimeout = "handshake_timeout", Peer, Some(Alert::HandshakeFailure);
     /// The client's connection broke.

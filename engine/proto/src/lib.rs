@@ -35,12 +35,12 @@ pub use desk::Desk;
 pub use error::{Blame, Reason};
 pub use identity::ClientIdentity;
 pub use limits::Limits;
-pub use listener::{Announce, Identities, Listener};
+pub use listener::{Announce, Consequence, Identities, Listener, Withdrawal};
 pub use op::{
     CloseManner, Completion, ConnectError, Op, OperationId, SendBuffer, Side, UpstreamAddress,
 };
 pub use policy::{Policy, Rule, Subject, Verdict};
-pub use report::{Comparison, Event, Report, ShadowReport, TlsFacts, Traffic};
+pub use report::{Comparison, Event, Report, ShadowReport, TlsFacts, Traffic, Withdrawn};
 pub use seam::{Budget, Outcome, Work, WorkFailure, WorkKind};
 pub use time::{Moment, Now};
 pub use tls::{

@@ -58,6 +58,9 @@ pub struct Limits {
     pub half_closed_timeout: Duration,
     /// From the alert to the end of the drain.
     pub drain_timeout: Duration,
+    /// From the moment that a client would not be let in any more, where its connection may finish what
+    /// it is about ([`Consequence::Drain`](crate::Consequence)).
+    pub withdrawal_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -77,6 +80,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(300),
             half_closed_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(2),
+            withdrawal_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -133,6 +137,7 @@ impl Limits {
         timeout("idle_timeout", self.idle_timeout, TIMEOUT_MAX);
         timeout("half_closed_timeout", self.half_closed_timeout, TIMEOUT_MAX);
         timeout("drain_timeout", self.drain_timeout, Duration::from_secs(60));
+        timeout("withdrawal_timeout", self.withdrawal_timeout, TIMEOUT_MAX);
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::error::Reason;
 use crate::limits::Limits;
 use crate::op::UpstreamAddress;
 use crate::policy::Policy;
@@ -29,8 +30,57 @@ pub struct Listener {
     pub upstream: UpstreamAddress,
     /// Whether the upstream is told of the client by a PROXY protocol header.
     pub announce: Announce,
+    /// What becomes of a connection whose client would not be let in any more.
+    pub withdrawal: Withdrawal,
     /// What it may cost.
     pub limits: Limits,
+}
+
+/// What becomes of an open connection whose client would not be let in any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// Revoked, kept out by the policy of now, or its CA is not trusted any more.
+    pub revoked: Consequence,
+    /// A certificate of its path has expired.
+    pub expired: Consequence,
+}
+
+/// What is done with such a connection; the later, the stricter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Consequence {
+    /// It lives on; the operator is told.
+    Keep,
+    /// It may finish what it is about within [`Limits::withdrawal_timeout`].
+    Drain,
+    /// Both sides see a reset, at once.
+    Close,
+}
+
+impl Default for Withdrawal {
+    fn default() -> Self {
+        Self { revoked: Consequence::Close, expired: Consequence::Close }
+    }
+}
+
+impl Withdrawal {
+    pub(crate) fn consequence(&self, reason: Reason) -> Consequence {
+        match reason {
+            Reason::ClientCertificateExpired => self.expired,
+            _ => self.revoked,
+        }
+    }
+}
+
+impl Consequence {
+    /// The stable name in logs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Drain => "drain",
+            Self::Close => "close",
+        }
+    }
 }
 
 /// How an upstream is told of the client before its first byte.

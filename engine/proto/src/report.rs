@@ -8,6 +8,7 @@ use rustls::{CipherSuite, NamedGroup};
 
 use crate::error::Reason;
 use crate::identity::ClientIdentity;
+use crate::listener::Consequence;
 use crate::policy::Verdict;
 use crate::time::Moment;
 use crate::tls::TlsVersion;
@@ -24,6 +25,9 @@ pub enum Event {
     Refused(Reason),
     /// A shadow policy was asked about a client beside the live one.
     Shadow(Comparison),
+    /// The client of an open connection would not be let in any more, for another reason than was told
+    /// of this connection before.
+    Withdrawn(Box<Withdrawn>),
     /// The connection is over and everything it held is released.
     Ended(Box<Report>),
 }
@@ -62,6 +66,23 @@ pub struct ShadowReport {
     pub verdict: Verdict,
     /// Beside what was done.
     pub comparison: Comparison,
+}
+
+/// Whose connection would not be let in any more, why, and what is done with it.
+#[derive(Clone, Debug)]
+pub struct Withdrawn {
+    /// [`Listener::name`](crate::Listener::name) of the listener that took the connection.
+    pub listener: Arc<str>,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// Who the client is; `None` for an anonymous one.
+    pub identity: Option<Arc<ClientIdentity>>,
+    /// Why it would not be let in.
+    pub reason: Reason,
+    /// More about the reason, for the operator.
+    pub detail: String,
+    /// What is done with the connection.
+    pub consequence: Consequence,
 }
 
 /// What was negotiated.
@@ -107,6 +128,8 @@ pub struct Report {
     pub shadow: Option<ShadowReport>,
     /// Was the client let in?
     pub allowed: bool,
+    /// Why the client, once let in, would not be any more: the connection was closed for it, or lived on.
+    pub withdrawn: Option<Reason>,
     /// Why it ended, unless both sides ended it cleanly.
     pub reason: Option<Reason>,
     /// More about the reason, for the operator.
@@ -137,6 +160,7 @@ impl Report {
             rule: None,
             shadow: None,
             allowed: false,
+            withdrawn: None,
             reason: None,
             detail: None,
             accepted_at: now,

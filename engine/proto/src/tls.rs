@@ -17,8 +17,8 @@ pub(crate) use client_hello::{Arrival, ClientHello};
 pub use config::{ClientAuth, Credentials, CredentialsError, Identity, TlsParameters};
 pub use evidence::{Evidence, Issued, Issuer};
 pub use provider::{Groups, Handoff, default_suites, provider};
-pub(crate) use trust_domain::ChainKey;
 pub use trust_domain::{ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain};
+pub(crate) use trust_domain::{ChainKey, Vouching};
 pub use verifier::Possession;
 pub(crate) use verifier::verify_possession;
 

@@ -165,6 +165,8 @@ pub static ALL: &[Key] = &[
     key("listener.suites", Kind::Texts, Some("all, AES first where the CPU has instructions for it"), "names of OpenSSL or IANA, in the server's order", r#"["TLS_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"]"#),
     key("listener.groups", Kind::Texts, Some(r#"["X25519MLKEM768", "X25519", "P-256", "P-384"]"#), "these four, in the server's order", r#"["X25519", "P-256"]"#),
     key("listener.max_connections", Kind::Count(CONNECTIONS), Some("no bound of its own"), "1 to 1048576", "5000"),
+    key("listener.on_revoked", Kind::Choice(&["close", "drain", "keep"]), Some(r#""close""#), r#""close", "drain" or "keep""#, r#""drain""#),
+    key("listener.on_expired", Kind::Choice(&["close", "drain", "keep"]), Some(r#""close""#), r#""close", "drain" or "keep""#, r#""keep""#),
 
     key("listener.limits", Kind::Table, Some("every default"), "", ""),
     key("listener.limits.client_hello_bytes", CHECKED_BY_LIMITS, Some("16384"), "512 to 61440", "16384"),
@@ -181,6 +183,7 @@ pub static ALL: &[Key] = &[
     key("listener.limits.idle_timeout", Kind::Duration, Some(r#""5m""#), "10ms to 168h", r#""5m""#),
     key("listener.limits.half_closed_timeout", Kind::Duration, Some(r#""30s""#), "10ms to 168h", r#""30s""#),
     key("listener.limits.drain_timeout", Kind::Duration, Some(r#""2s""#), "10ms to 60s", r#""2s""#),
+    key("listener.limits.withdrawal_timeout", Kind::Duration, Some(r#""30s""#), "10ms to 168h", r#""30s""#),
 
     key("listener.identity", Kind::Tables(IDENTITIES_MAX), None, "1 to 1024", "a table [[listener.identity]] with certificate, key and client_ca"),
     key("listener.identity.server_names", Kind::TextOrTexts, Some("[]"), "DNS names, `*` only as a whole first label; unique in a listener", r#"["partners.example.org"]"#),

@@ -44,6 +44,8 @@ pub(super) struct RawListener {
     pub(super) suites: Option<At<Vec<At<String>>>>,
     pub(super) groups: Option<At<Vec<At<String>>>>,
     pub(super) max_connections: Option<At<usize>>,
+    pub(super) on_revoked: Option<At<String>>,
+    pub(super) on_expired: Option<At<String>>,
     pub(super) limits: RawLimits,
     pub(super) identities: Vec<RawIdentity>,
 }
@@ -110,6 +112,8 @@ impl RawListener {
             suites: section.texts("suites"),
             groups: section.texts("groups"),
             max_connections: section.count("max_connections"),
+            on_revoked: section.text("on_revoked"),
+            on_expired: section.text("on_expired"),
             limits: section.sections("limits").pop().map(RawLimits::read).unwrap_or_default(),
             identities: section
                 .sections("identity")
@@ -156,6 +160,7 @@ impl RawLimits {
             idle_timeout,
             half_closed_timeout,
             drain_timeout,
+            withdrawal_timeout,
         } = &mut values;
         let mut spots = BTreeMap::new();
         for (name, limit) in [
@@ -180,6 +185,7 @@ impl RawLimits {
             ("idle_timeout", idle_timeout),
             ("half_closed_timeout", half_closed_timeout),
             ("drain_timeout", drain_timeout),
+            ("withdrawal_timeout", withdrawal_timeout),
         ] {
             if let Some(At { value, spot }) = section.duration(name) {
                 *limit = value;

@@ -12,7 +12,9 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use countersign_proto::{Announce, ChainCacheLimits, Handoff, UpstreamAddress};
+use countersign_proto::{
+    Announce, ChainCacheLimits, Consequence, Handoff, UpstreamAddress, Withdrawal,
+};
 
 use super::errors::{At, ConfigErrors, Problems, Spot, quoted};
 use super::keys;
@@ -103,6 +105,7 @@ fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<
             shadow_rules: rules.shadow.clone(),
             upstream: upstream.clone(),
             announce,
+            withdrawal: withdrawal(raw),
             max_connections: raw.max_connections.as_ref().map(|at| at.value),
             limits: raw.limits.values.clone(),
         })
@@ -130,6 +133,16 @@ fn announce(
         }
         _ => Announce::Nothing,
     }
+}
+
+/// What becomes of a connection whose client would not be let in any more.
+fn withdrawal(raw: &RawListener) -> Withdrawal {
+    let consequence = |said: &Option<At<String>>| match said.as_ref().map(|at| at.value.as_str()) {
+        Some("keep") => Consequence::Keep,
+        Some("drain") => Consequence::Drain,
+        _ => Consequence::Close,
+    };
+    Withdrawal { revoked: consequence(&raw.on_revoked), expired: consequence(&raw.on_expired) }
 }
 
 /// Names stand for listeners in logs and metrics: they are unique, and plain.

@@ -102,7 +102,7 @@ fn certificates(listener: &ListenerConfig) -> impl Iterator<Item = Certificate> 
 }
 
 /// Every limit of a listener: its name, and seconds, bytes or a number.
-fn limits(limits: &Limits) -> [(&'static str, f64); 14] {
+fn limits(limits: &Limits) -> [(&'static str, f64); 15] {
     [
         ("client_hello_bytes", limits.client_hello_bytes as f64),
         ("chain_certificates", limits.chain_certificates as f64),
@@ -118,5 +118,6 @@ fn limits(limits: &Limits) -> [(&'static str, f64); 14] {
         ("idle_timeout", limits.idle_timeout.as_secs_f64()),
         ("half_closed_timeout", limits.half_closed_timeout.as_secs_f64()),
         ("drain_timeout", limits.drain_timeout.as_secs_f64()),
+        ("withdrawal_timeout", limits.withdrawal_timeout.as_secs_f64()),
     ]
 }

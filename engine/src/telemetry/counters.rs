@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_proto::{ChainCacheFacts, Comparison, Reason};
+use countersign_proto::{ChainCacheFacts, Comparison, Consequence, Reason};
 use serde_json::{Value, json};
 
 /// The counters of one worker, on cache lines of their own.
@@ -16,6 +16,9 @@ pub struct Counters {
     shadow: [AtomicU64; Comparison::ALL.len()],
     ended_cleanly: AtomicU64,
     ended: [AtomicU64; Reason::ALL.len()],
+    reconsidered: AtomicU64,
+    withdrawn: [AtomicU64; Reason::ALL.len()],
+    kept: [AtomicU64; Reason::ALL.len()],
     limits_reached: [AtomicU64; LIMITS.len()],
     log_lines_dropped: AtomicU64,
     client_bytes_received: AtomicU64,
@@ -29,6 +32,7 @@ pub struct Counters {
     chain_cache: ChainCacheCounters,
     slots_free: AtomicU64,
     operations_in_flight: AtomicU64,
+    reconsiderations_outstanding: AtomicU64,
 }
 
 /// Of [`ChainCacheFacts`], in their order.
@@ -79,6 +83,8 @@ pub struct Gauges {
     pub slots_free: usize,
     /// Operations that the ring has.
     pub operations_in_flight: usize,
+    /// Places of the connection table that are still to be looked at since something was published.
+    pub reconsiderations_outstanding: usize,
 }
 
 impl Counters {
@@ -91,6 +97,9 @@ impl Counters {
             shadow: [const { AtomicU64::new(0) }; Comparison::ALL.len()],
             ended_cleanly: AtomicU64::default(),
             ended: [const { AtomicU64::new(0) }; Reason::ALL.len()],
+            reconsidered: AtomicU64::default(),
+            withdrawn: [const { AtomicU64::new(0) }; Reason::ALL.len()],
+            kept: [const { AtomicU64::new(0) }; Reason::ALL.len()],
             limits_reached: [const { AtomicU64::new(0) }; LIMITS.len()],
             log_lines_dropped: AtomicU64::default(),
             client_bytes_received: AtomicU64::default(),
@@ -104,6 +113,7 @@ impl Counters {
             chain_cache: ChainCacheCounters::default(),
             slots_free: AtomicU64::default(),
             operations_in_flight: AtomicU64::default(),
+            reconsiderations_outstanding: AtomicU64::default(),
         }
     }
 
@@ -136,6 +146,18 @@ impl Counters {
         }
     }
 
+    pub(super) fn reconsidered(&self) {
+        add(&self.reconsidered, 1);
+    }
+
+    /// The client of an open connection would not be let in any more.
+    pub(super) fn withdrawn(&self, reason: Reason, consequence: Consequence) {
+        add(&self.withdrawn[reason as usize], 1);
+        if consequence == Consequence::Keep {
+            add(&self.kept[reason as usize], 1);
+        }
+    }
+
     pub(super) fn limit_reached(&self, limit: Limit) {
         add(&self.limits_reached[limit as usize], 1);
     }
@@ -159,6 +181,7 @@ impl Counters {
         self.chain_cache.set(&gauges.chain_cache);
         store(&self.slots_free, gauges.slots_free);
         store(&self.operations_in_flight, gauges.operations_in_flight);
+        store(&self.reconsiderations_outstanding, gauges.reconsiderations_outstanding);
     }
 }
 
@@ -246,6 +269,12 @@ pub struct Totals {
     pub ended_cleanly: u64,
     /// Connections of clients that were let in, over, by reason.
     pub ended: Vec<(Reason, u64)>,
+    /// How often an open connection was asked whether its client would still be let in.
+    pub reconsidered: u64,
+    /// Open connections whose clients would not be, by reason.
+    pub withdrawn: Vec<(Reason, u64)>,
+    /// Those of them that lived on all the same, by reason.
+    pub kept: Vec<(Reason, u64)>,
     /// How often each of [`LIMITS`] began to hold back connections.
     pub limits_reached: [u64; LIMITS.len()],
     /// Log lines that did not fit into the queue.
@@ -272,6 +301,8 @@ pub struct Totals {
     pub slots_free: u64,
     /// Operations in all rings.
     pub operations_in_flight: u64,
+    /// Places of the connection tables that are still to be looked at.
+    pub reconsiderations_outstanding: u64,
 }
 
 impl Totals {
@@ -279,6 +310,8 @@ impl Totals {
         let mut totals = Self::default();
         let mut refused = [0_u64; Reason::ALL.len()];
         let mut ended = [0_u64; Reason::ALL.len()];
+        let mut withdrawn = [0_u64; Reason::ALL.len()];
+        let mut kept = [0_u64; Reason::ALL.len()];
         for counters in counters {
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             totals.accepted += read(&counters.accepted);
@@ -289,6 +322,14 @@ impl Totals {
                 *sum += read(counter);
             }
             for (sum, counter) in totals.shadow.iter_mut().zip(&counters.shadow) {
+                *sum += read(counter);
+            }
+            totals.reconsidered += read(&counters.reconsidered);
+            totals.reconsiderations_outstanding += read(&counters.reconsiderations_outstanding);
+            for (sum, counter) in withdrawn.iter_mut().zip(&counters.withdrawn) {
+                *sum += read(counter);
+            }
+            for (sum, counter) in kept.iter_mut().zip(&counters.kept) {
                 *sum += read(counter);
             }
             for (sum, counter) in totals.limits_reached.iter_mut().zip(&counters.limits_reached) {
@@ -316,6 +357,8 @@ impl Totals {
         }
         totals.refused = by_reason(&refused);
         totals.ended = by_reason(&ended);
+        totals.withdrawn = by_reason(&withdrawn);
+        totals.kept = by_reason(&kept);
         totals
     }
 
@@ -332,6 +375,9 @@ impl Totals {
             "refused": labelled(&self.refused),
             "ended_cleanly": self.ended_cleanly,
             "ended": labelled(&self.ended),
+            "reconsidered": self.reconsidered,
+            "withdrawn": labelled(&self.withdrawn),
+            "kept": labelled(&self.kept),
             "generation": self.generation,
             "connections_open": self.connections_open,
             "handshakes": self.handshakes,
@@ -341,6 +387,7 @@ impl Totals {
             "chain_cache_misses": self.chain_cache.misses,
             "slots_free": self.slots_free,
             "operations_in_flight": self.operations_in_flight,
+            "reconsiderations_outstanding": self.reconsiderations_outstanding,
             "client_bytes_received": self.client_bytes_received,
             "client_bytes_sent": self.client_bytes_sent,
             "log_lines_dropped": self.log_lines_dropped,

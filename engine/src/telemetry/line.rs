@@ -1,7 +1,7 @@
 //! Log lines. Every text of a peer is escaped.
 
 use countersign_proto::identity::Printable;
-use countersign_proto::{ClientIdentity, Comparison, Report, ShadowReport, TlsFacts};
+use countersign_proto::{ClientIdentity, Comparison, Report, ShadowReport, TlsFacts, Withdrawn};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -59,6 +59,21 @@ pub(super) fn notice(notice: &Notice) -> Value {
     }
 }
 
+/// The client of a connection that lives on would not be let in any more.
+pub(super) fn withdrawn(withdrawn: &Withdrawn) -> Value {
+    event(
+        "client_withdrawn",
+        json!({
+            "listener": &*withdrawn.listener,
+            "client": withdrawn.client.to_string(),
+            "identity": withdrawn.identity.as_deref().map(IdentityFields::of),
+            "reason": withdrawn.reason.label(),
+            "detail": Printable(&withdrawn.detail),
+            "consequence": withdrawn.consequence.label(),
+        }),
+    )
+}
+
 /// Appends the line of one connection to `out`.
 pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
     let tls = report.tls.as_ref();
@@ -70,6 +85,7 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
         server_name: report.server_name.as_deref().map(Printable),
         alpn: report.alpn.as_deref().map(Printable),
         result: if report.allowed { "allowed" } else { "refused" },
+        withdrawn: report.withdrawn.map(|reason| reason.label()),
         reason: report.reason.map(|reason| reason.label()),
         detail: report.detail.as_deref().map(Printable),
         tls_version: tls.map(|tls| tls.version.name()),
@@ -101,6 +117,7 @@ struct ConnectionLine<'a> {
     server_name: Option<Printable<'a>>,
     alpn: Option<Printable<'a>>,
     result: &'static str,
+    withdrawn: Option<&'static str>,
     reason: Option<&'static str>,
     detail: Option<Printable<'a>>,
     tls_version: Option<&'static str>,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use countersign_proto::Report;
+use countersign_proto::{Report, Withdrawn};
 use crossbeam::queue::ArrayQueue;
 use serde_json::Value;
 
@@ -30,6 +30,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum Entry {
     Connection(Box<Report>),
+    Withdrawn(Box<Withdrawn>),
     Notice(Notice),
 }
 
@@ -215,6 +216,7 @@ impl Shared {
             while let Some(entry) = queue.pop() {
                 match entry {
                     Entry::Connection(report) => line::connection(&report, &mut lines),
+                    Entry::Withdrawn(withdrawn) => append(&mut lines, &line::withdrawn(&withdrawn)),
                     Entry::Notice(notice) => append(&mut lines, &line::notice(&notice)),
                 }
                 if lines.len() >= WRITE_BYTES {

@@ -90,6 +90,26 @@ pub fn render(totals: &Totals, facts: &Facts) -> String {
         "Connections of clients that were let in, ended otherwise, by reason.",
         &totals.ended,
     );
+    page.counter(
+        "countersign_connections_reconsidered_total",
+        "How often an open connection was asked whether its client would still be let in.",
+        totals.reconsidered,
+    );
+    page.gauge(
+        "countersign_reconsiderations_outstanding",
+        "Places of the connection tables still to be looked at since something was published.",
+        totals.reconsiderations_outstanding,
+    );
+    page.by_reason(
+        "countersign_connections_withdrawn_total",
+        "Open connections whose clients would not be let in any more, by reason.",
+        &totals.withdrawn,
+    );
+    page.by_reason(
+        "countersign_connections_kept_total",
+        "Those of them that lived on all the same, as configured, by reason.",
+        &totals.kept,
+    );
     page.head(
         "countersign_client_bytes_total",
         "Bytes on the wire to and from clients, of connections that are over.",

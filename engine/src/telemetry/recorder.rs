@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_proto::{Blame, Comparison, Event, Report, ShadowReport};
+use countersign_proto::{Blame, Comparison, Consequence, Event, Report, ShadowReport};
 use crossbeam::queue::ArrayQueue;
 
 use super::counters::{Counters, Gauges, Limit};
@@ -17,8 +17,8 @@ pub enum LoggedConnections {
     /// Every one, at its end.
     #[default]
     All,
-    /// Those that were refused, those that ended through a fault other than the client's, and those that a shadow
-    /// policy would have decided otherwise.
+    /// Those that were refused, those whose client would not have been let in any more, those that ended
+    /// through a fault other than the client's, and those that a shadow policy would have decided otherwise.
     Problems,
 }
 
@@ -46,6 +46,13 @@ impl Recorder {
             Event::Established { handshake } => self.counters.established(handshake),
             Event::Refused(reason) => self.counters.refused(reason),
             Event::Shadow(comparison) => self.counters.shadow(comparison),
+            Event::Withdrawn(withdrawn) => {
+                self.counters.withdrawn(withdrawn.reason, withdrawn.consequence);
+                // Of one that is closed the line about its end tells.
+                if withdrawn.consequence != Consequence::Close {
+                    self.push(Entry::Withdrawn(withdrawn));
+                }
+            }
             Event::Ended(report) => {
                 let traffic = report.client_traffic;
                 self.counters.client_bytes(traffic.received, traffic.sent);
@@ -57,6 +64,11 @@ impl Recorder {
                 }
             }
         }
+    }
+
+    /// An open connection was asked whether its client would still be let in.
+    pub fn reconsidered(&self) {
+        self.counters.reconsidered();
     }
 
     /// A limit began to hold back connections.
@@ -86,4 +98,5 @@ fn is_problem(report: &Report) -> bool {
     !report.allowed
         || report.reason.is_some_and(|reason| reason.blame() != Blame::Peer)
         || report.shadow.as_ref().is_some_and(differs)
+        || report.withdrawn.is_some()
 }

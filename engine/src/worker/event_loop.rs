@@ -8,6 +8,7 @@ pub(super) fn run(mut shard: Shard) -> Result<WorkerEnd, WorkerError> {
     loop {
         shard.read_inbox();
         shard.fire_timers();
+        shard.reconsider();
         shard.arm_accepts();
         shard.publish_gauges();
         if let Some(end) = shard.end() {

@@ -11,7 +11,8 @@ use countersign_ring::{Close, ConnectAddress, ConnectRefused, Event as RingEvent
 
 use super::clock::Clock;
 use super::inbox::{Address, Inbox, InboxSender, Message, Publication};
-use super::listening::{HeldBack, Listening, Room};
+use super::listening::{Bound, HeldBack, Listening, Room, Served};
+use super::reconsideration::Reconsideration;
 use super::table::{Key, Table};
 use super::timers::Timers;
 use super::{WorkerEnd, WorkerPlan};
@@ -43,6 +44,7 @@ pub(super) struct Shard {
     handshakes: usize,
     max_handshakes: usize,
     timers: Timers,
+    reconsideration: Reconsideration,
     inbox: Inbox,
     performer: Arc<dyn Performer>,
     recorder: Recorder,
@@ -68,6 +70,8 @@ impl Shard {
     pub(super) fn new(plan: WorkerPlan, desk: Desk, ring: Ring) -> Self {
         let clock = Clock::new();
         let mut listening = Listening::default();
+        let listener = |bound: &Bound| Arc::clone(&bound.served.listener);
+        desk.publish(plan.sockets.iter().map(listener).collect());
         for bound in plan.sockets {
             listening.add(bound);
         }
@@ -83,6 +87,7 @@ impl Shard {
             handshakes: 0,
             max_handshakes: plan.max_handshakes,
             timers: Timers::default(),
+            reconsideration: Reconsideration::default(),
             inbox: Inbox::new(ring.waker()),
             ring,
             performer: plan.performer,
@@ -139,11 +144,30 @@ impl Shard {
         };
         // A turn without an accept says that the kernel's queue is empty; it must come soon.
         let retiring = self.listening.is_deciding().then_some(self.now.moment);
-        [self.timers.next(), deadline, retiring, self.accepts_paused_until]
+        let asking = self.reconsideration.is_under_way().then_some(self.now.moment);
+        [self.timers.next(), deadline, retiring, asking, self.accepts_paused_until]
             .into_iter()
             .flatten()
             .min()
             .map(|due| due - self.now.moment)
+    }
+
+    /// Asks a slice of the open connections whether their clients would still be let in, while there are
+    /// some that were not asked since something was published.
+    pub(super) fn reconsider(&mut self) {
+        let now = self.now;
+        self.reconsideration.next_slice();
+        while let Some(key) = self.reconsideration.next(&self.table) {
+            let Some(entry) = self.table.get(key) else { continue };
+            if !entry.connection.handle_publication(now) {
+                continue;
+            }
+            if !entry.connection.is_authorized() {
+                self.reconsideration.note_end();
+            }
+            self.recorder.reconsidered();
+            self.drive(key);
+        }
     }
 
     /// Keeps accepts armed, never more than there is room for.
@@ -216,6 +240,7 @@ impl Shard {
             chain_cache: self.desk.chain_cache(),
             slots_free: self.ring.slots_free() as usize,
             operations_in_flight: self.ring.in_flight(),
+            reconsiderations_outstanding: self.reconsideration.outstanding(&self.table),
         });
     }
 
@@ -444,6 +469,9 @@ impl Shard {
         }
         self.generation = publication.generation;
         let mut served = publication.served;
+        let listener = |(_, served): &(_, Served)| Arc::clone(&served.listener);
+        self.desk.publish(served.iter().map(listener).collect());
+        self.reconsideration.begin();
         self.listening.publish(|address| {
             let index = served.iter().position(|(known, _)| *known == address)?;
             Some(served.swap_remove(index).1)

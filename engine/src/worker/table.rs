@@ -107,6 +107,16 @@ impl Table {
         self.entries.len()
     }
 
+    /// Places, taken or empty.
+    pub(super) fn places(&self) -> usize {
+        self.entries.capacity()
+    }
+
+    /// The connection in a place.
+    pub(super) fn key_at(&self, place: usize) -> Option<Key> {
+        self.entries.get(place).map(|entry| Key::new(place, entry.generation))
+    }
+
     pub(super) fn keys(&self) -> Vec<Key> {
         self.entries.iter().map(|(index, entry)| Key::new(index, entry.generation)).collect()
     }

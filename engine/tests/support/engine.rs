@@ -9,8 +9,8 @@ use countersign::control::{Engine, Stopped};
 use countersign::signing::Lanes;
 use countersign::telemetry::Totals;
 use countersign_proto::{
-    Announce, ChainCacheLimits, ClientAuth, Handoff, Limits, Reason, Rule, UpstreamAddress, Work,
-    WorkKind,
+    Announce, ChainCacheLimits, ClientAuth, Handoff, Limits, Reason, Rule, UpstreamAddress,
+    Withdrawal, Work, WorkKind,
 };
 use serde_json::Value;
 
@@ -226,6 +226,7 @@ fn listener(limits: Limits) -> ListenerConfig {
         shadow_rules: None,
         upstream: UpstreamAddress::Whoami,
         announce: Announce::Nothing,
+        withdrawal: Withdrawal::default(),
         max_connections: None,
         limits,
     }

@@ -33,6 +33,14 @@ pub(super) enum Happening {
     Timer(usize),
     Abort(usize),
     Stop,
+    Publish(usize),
+    /// A connection is asked about what was published.
+    Reconsider(usize),
+    /// Every connection has been asked about that publication.
+    Reconsidered(usize),
+    /// Whoever was to finish after it has had the time.
+    Finished(usize),
+    SetClock(i64),
     AbortAll,
 }
 

@@ -5,6 +5,7 @@ use countersign_proto::{Connection, SendBuffer};
 use crate::client::Client;
 use crate::invariants::Ledger;
 use crate::network::Link;
+use crate::pki::Regime;
 use crate::plan::{ConnectionPlan, WorldPlan};
 use crate::random::Random;
 use crate::signer::Signer;
@@ -52,7 +53,7 @@ impl Session {
             upstream,
             links: [Some(link), None],
             near: Default::default(),
-            ledger: Ledger::new(0, false, false, &world.limits),
+            ledger: Ledger::new(0, false, Regime::Usual, false, &world.limits),
             signer: Signer::default(),
             random: random.fork(),
             timer_at: None,

@@ -8,7 +8,7 @@ use countersign_proto::{
     TlsParameters, UpstreamAddress,
 };
 
-use crate::pki::{Pki, policy, policy_for_everyone};
+use crate::pki::{Pki, Regime, policy, policy_for_everyone};
 use crate::plan::WorldPlan;
 use crate::provider::{self, P256, X25519};
 use crate::sabotage::Sabotage;
@@ -20,6 +20,21 @@ pub(super) struct Worker {
 }
 
 pub(super) fn worker(plan: &WorldPlan, sabotage: Sabotage) -> Worker {
+    let desk = Desk::new(&plan.limits, ChainCacheLimits::default(), plan.workers).expect("stacks");
+    let worker = Worker { desk, listeners: listeners(plan, sabotage, Regime::Usual) };
+    worker.desk.publish(worker.listeners.to_vec());
+    worker
+}
+
+impl Worker {
+    /// Serves by another regime from now on.
+    pub(super) fn publish(&mut self, plan: &WorldPlan, sabotage: Sabotage, regime: Regime) {
+        self.listeners = listeners(plan, sabotage, regime);
+        self.desk.publish(self.listeners.to_vec());
+    }
+}
+
+fn listeners(plan: &WorldPlan, sabotage: Sabotage, regime: Regime) -> [Arc<Listener>; 3] {
     let limits: &Limits = &plan.limits;
     let pki = Pki::get();
     let parameters = TlsParameters {
@@ -30,20 +45,20 @@ pub(super) fn worker(plan: &WorldPlan, sabotage: Sabotage) -> Worker {
     };
     let rules = match sabotage {
         Sabotage::LetsEveryoneIn => policy_for_everyone(),
-        _ => policy(),
+        _ => policy(regime),
     };
     let upstreams =
         [tcp_upstream(), UpstreamAddress::Unix("/run/app.sock".into()), UpstreamAddress::Whoami];
     let mut index = 0;
-    let listeners = upstreams.map(|upstream| {
+    upstreams.map(|upstream| {
         index += 1;
-        let domain = pki.trust_domain(limits);
+        let domain = pki.trust_domain(limits, regime);
         let identity =
             Identity::new(&pki.server, Some(domain), ClientAuth::Require, false, &parameters);
         let identity = identity.expect("an identity");
         Arc::new(Listener {
             name: format!("listener-{index}").into(),
-            address: SocketAddr::from(([192, 0, 2, 1], 8_443)),
+            address: SocketAddr::from(([192, 0, 2, 1], 8_443 + index)),
             generation: 1,
             identities: Identities::new(vec![(Vec::new(), identity)], false),
             announce: Announce::Nothing,
@@ -51,13 +66,10 @@ pub(super) fn worker(plan: &WorldPlan, sabotage: Sabotage) -> Worker {
             // It would let everyone in, and lets nobody in.
             shadow: Some(policy_for_everyone()),
             upstream,
+            withdrawal: plan.withdrawal,
             limits: limits.clone(),
         })
-    });
-    Worker {
-        desk: Desk::new(limits, ChainCacheLimits::default(), plan.workers).expect("stacks"),
-        listeners,
-    }
+    })
 }
 
 pub(super) fn tcp_upstream() -> UpstreamAddress {

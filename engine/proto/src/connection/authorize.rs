@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls_pki_types::UnixTime;
 
 use super::verify::VerifiedClient;
-use crate::policy::{Decision, Policy};
+use crate::policy::{Decision, Policy, Subject};
 
 /// A client that policy lets in. Comes only out of [`Authorized::decide`] over a [`VerifiedClient`], or,
 /// where no certificate is required, out of [`Authorized::anonymous`]; the upstream is dialled and the
@@ -31,17 +31,20 @@ impl Authorized {
         client: VerifiedClient,
         now: UnixTime,
     ) -> Result<Self, Denied> {
-        let name = |rule: usize| Arc::clone(policy.name(rule));
-        match policy.decide(&client.subject(now)) {
-            Decision::Allowed { rule } => Ok(Self { rule: name(rule), client: Some(client) }),
-            Decision::Denied { rule } => Err(Denied { rule: rule.map(name), client }),
+        match judge(policy, Some(&client.subject(now))) {
+            Ok(rule) => Ok(Self { rule, client: Some(client) }),
+            Err(rule) => Err(Denied { rule, client }),
         }
     }
 
     /// Asks `policy` about a client that presented no certificate.
     pub(super) fn anonymous(policy: &Policy) -> Option<Self> {
-        let rule = policy.anonymous_rule()?;
-        Some(Self { client: None, rule: Arc::clone(policy.name(rule)) })
+        Some(Self { client: None, rule: judge(policy, None).ok()? })
+    }
+
+    /// Another rule lets it in by now, or the same one again.
+    pub(super) fn renew(&mut self, rule: Arc<str>) {
+        self.rule = rule;
     }
 
     /// Who was let in; `None` for an anonymous client.
@@ -54,5 +57,21 @@ impl Authorized {
     #[must_use]
     pub fn rule(&self) -> &Arc<str> {
         &self.rule
+    }
+}
+
+/// The rule by which `policy` lets in a client, `None` standing for an anonymous one; or the rule that
+/// keeps it out, if there is one.
+pub(super) fn judge(
+    policy: &Policy,
+    client: Option<&Subject<'_>>,
+) -> Result<Arc<str>, Option<Arc<str>>> {
+    let name = |rule: usize| Arc::clone(policy.name(rule));
+    match client {
+        Some(client) => match policy.decide(client) {
+            Decision::Allowed { rule } => Ok(name(rule)),
+            Decision::Denied { rule } => Err(rule.map(name)),
+        },
+        None => policy.anonymous_rule().map(name).ok_or(None),
     }
 }

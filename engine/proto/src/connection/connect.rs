@@ -4,6 +4,7 @@ use super::Phase;
 use super::authorize::Authorized;
 use super::core::Core;
 use super::relay::Relay;
+use super::standing::Prospect;
 use super::timer::Timer;
 use crate::error::Reason;
 use crate::listener::Announce;
@@ -32,6 +33,14 @@ impl ExpectUpstream {
         core.urgent = Some(Op::Connect(address));
         core.start_timer(Timer::Connect);
         Phase::ExpectUpstream(Self { authorized, records, unread })
+    }
+
+    pub(super) fn reconsider(mut self, core: &mut Core) -> Phase {
+        match core.reconsider(&mut self.authorized) {
+            Prospect::Over(phase) => phase,
+            // Nothing of it has gone to the upstream yet; what it has to say, it may still say.
+            Prospect::Finishes | Prospect::GoesOn => Phase::ExpectUpstream(self),
+        }
     }
 
     pub(super) fn connected(self, core: &mut Core, result: Result<(), ConnectError>) -> Phase {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Phase;
 use super::close::Closing;
+use super::standing::Standing;
 use super::stream::Stream;
 use super::timer::{Timer, Timers};
 use crate::desk::Desk;
@@ -31,12 +32,14 @@ pub(super) struct Core {
     pub(super) events: VecDeque<Event>,
     pub(super) report: Report,
     pub(super) stopping: bool,
+    pub(super) standing: Standing,
     operations: u64,
 }
 
 impl Core {
     pub(super) fn new(listener: Arc<Listener>, desk: Desk, client: SocketAddr, now: Now) -> Self {
         let report = Report::begin(Arc::clone(&listener.name), client, now.moment);
+        let standing = Standing::begin(&desk);
         Self {
             now,
             listener,
@@ -48,6 +51,7 @@ impl Core {
             events: VecDeque::new(),
             report,
             stopping: false,
+            standing,
             operations: 0,
         }
     }
@@ -72,6 +76,8 @@ impl Core {
             Timer::Connect => limits.connect_timeout,
             Timer::Idle => limits.idle_timeout,
             Timer::Drain => limits.drain_timeout,
+            Timer::Expiry => super::standing::EXPIRY_LOOK,
+            Timer::Withdrawal => limits.withdrawal_timeout,
         };
         self.timers.set(timer, self.now.moment + duration);
     }
@@ -121,9 +127,14 @@ impl Core {
         Phase::Closing(Closing::begin(self))
     }
 
-    /// Ends the connection now.
-    pub(super) fn abort(&mut self, reason: Reason) -> Phase {
-        self.note_end(reason, String::new());
+    /// Is what is under way to be finished, and nothing new to be begun?
+    pub(super) fn is_finishing(&self) -> bool {
+        self.stopping || self.standing.is_draining()
+    }
+
+    /// Ends the connection now: both sides see a reset, nobody is told close_notify.
+    pub(super) fn abort(&mut self, reason: Reason, detail: impl Into<String>) -> Phase {
+        self.note_end(reason, detail.into());
         self.upstream.close(CloseManner::Reset);
         self.client.close(CloseManner::Reset);
         Phase::Closing(Closing::without_drain())

@@ -342,7 +342,7 @@ impl ExpectFinished {
     fn finish(self, core: &mut Core, tls: UnbufferedServerConnection, unread: Vec<u8>) -> Phase {
         core.timers.stop(Timer::Handshake);
         let presented = tls.peer_certificates().is_some_and(|chain| !chain.is_empty());
-        let authorized = match self.authorized {
+        let mut authorized = match self.authorized {
             Some(authorized) => authorized,
             None if self.anonymous != Anonymous::Never && !presented => {
                 match Authorized::anonymous(&core.listener.policy) {
@@ -364,6 +364,11 @@ impl ExpectFinished {
                     .give_up(Reason::Internal, "a handshake finished without authorization");
             }
         };
+        // What was published since the handshake began counts too.
+        if let Err(lost) = core.ask_again(&mut authorized) {
+            core.report.rule = lost.rule;
+            return core.give_up(lost.reason, lost.detail);
+        }
         core.report.rule = Some(Arc::clone(authorized.rule()));
         core.report.alpn =
             tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
@@ -375,6 +380,7 @@ impl ExpectFinished {
         core.report.established_at = Some(core.now.moment);
         let handshake = core.now.moment - core.report.accepted_at;
         core.events.push_back(Event::Established { handshake });
+        core.watch_expiry();
         ExpectUpstream::begin(core, authorized, Box::new(records), unread)
     }
 

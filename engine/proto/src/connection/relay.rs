@@ -9,6 +9,7 @@ use self::facts::Facts;
 use super::Phase;
 use super::authorize::Authorized;
 use super::core::Core;
+use super::standing::Prospect;
 use super::timer::Timer;
 use crate::error::Reason;
 use crate::op::{CloseManner, Side};
@@ -19,8 +20,8 @@ use crate::whoami::Whoami;
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
 pub(super) struct Relay {
-    // Who is let in: held for as long as bytes flow.
-    _authorized: Authorized,
+    /// Who is let in: held for as long as bytes flow.
+    authorized: Authorized,
     records: Box<dyn RecordLayer>,
     backend: Backend,
     /// The client has said close_notify.
@@ -66,16 +67,11 @@ impl Relay {
         backend: Backend,
         unread: &[u8],
     ) -> Phase {
-        let relay = Self {
-            _authorized: authorized,
-            records,
-            backend,
-            client_complete: false,
-            upstream_complete: false,
-        };
+        let relay =
+            Self { authorized, records, backend, client_complete: false, upstream_complete: false };
         let phase = relay.open(core, unread);
         match phase {
-            Phase::Relay(relay) if core.stopping => relay.stop(core),
+            Phase::Relay(relay) if core.is_finishing() => relay.stop(core),
             phase => phase,
         }
     }
@@ -139,11 +135,24 @@ impl Relay {
             core.upstream.close(CloseManner::Reset);
             return phase;
         }
-        if core.stopping && matches!(self.backend, Backend::BuiltIn { .. }) {
+        if core.is_finishing() && matches!(self.backend, Backend::BuiltIn { .. }) {
             self.complete_upstream(core);
             return core.end_after_last_word();
         }
         core.give_up(Reason::IdleTimeout, String::new())
+    }
+
+    pub(super) fn reconsider(mut self, core: &mut Core) -> Phase {
+        let was_finishing = core.is_finishing();
+        let prospect = core.reconsider(&mut self.authorized);
+        core.adopt();
+        match prospect {
+            // It need not finish after all, and has its whole patience again.
+            Prospect::GoesOn if was_finishing => self.go_on(core),
+            Prospect::GoesOn => Phase::Relay(self),
+            Prospect::Finishes => self.stop(core),
+            Prospect::Over(phase) => phase,
+        }
     }
 
     /// A built-in upstream answers what is under way and what arrives within a short grace, and then
@@ -221,7 +230,7 @@ impl Relay {
             return core.end_cleanly();
         }
         core.start_timer(Timer::Idle);
-        if core.stopping && matches!(self.backend, Backend::BuiltIn { .. }) {
+        if core.is_finishing() && matches!(self.backend, Backend::BuiltIn { .. }) {
             core.timers.set(Timer::Idle, core.now.moment + STOP_GRACE);
         }
         if self.client_complete || self.upstream_complete {

@@ -16,10 +16,21 @@ pub(crate) enum Timer {
     Idle,
     /// A refused client reads its alert; a closing connection sends what it has left.
     Drain,
+    /// A certificate of the client's path may have expired by then.
+    Expiry,
+    /// A client that would not be let in any more finishes what it is about.
+    Withdrawal,
 }
 
-const TIMERS: [Timer; 5] =
-    [Timer::Handshake, Timer::Operation, Timer::Connect, Timer::Idle, Timer::Drain];
+const TIMERS: [Timer; 7] = [
+    Timer::Handshake,
+    Timer::Operation,
+    Timer::Connect,
+    Timer::Idle,
+    Timer::Drain,
+    Timer::Expiry,
+    Timer::Withdrawal,
+];
 
 /// The timers of a connection that run.
 #[derive(Debug, Default)]

@@ -102,6 +102,7 @@ pub enum CredentialsError {
 /// count is contended.
 pub struct Identity {
     client_auth: ClientAuth,
+    domain: Option<Arc<TrustDomain>>,
     any_group: Arc<ServerConfig>,
     by_group: Vec<(NamedGroup, Arc<ServerConfig>)>,
 }
@@ -121,7 +122,7 @@ impl Identity {
         parameters: &TlsParameters,
     ) -> Result<Self, CredentialsError> {
         let certified = Arc::new(certify(credentials, parameters.handoff)?);
-        let verifier: Arc<dyn ClientCertVerifier> = match (client_auth, domain) {
+        let verifier: Arc<dyn ClientCertVerifier> = match (client_auth, domain.clone()) {
             (ClientAuth::None, _) => Arc::new(NoClientAuth),
             (_, None) => return Err(CredentialsError::NoTrustDomain),
             (asked, Some(domain)) => Arc::new(ClientVerifier::new(
@@ -143,7 +144,14 @@ impl Identity {
         for group in &provider.kx_groups {
             by_group.push((group.name(), build(provider::with_only(&provider, *group))?));
         }
-        Ok(Self { client_auth, any_group: build(Arc::new(provider))?, by_group })
+        // Where no client is asked for a certificate, none is trusted.
+        let domain = domain.filter(|_| client_auth != ClientAuth::None);
+        Ok(Self { client_auth, domain, any_group: build(Arc::new(provider))?, by_group })
+    }
+
+    /// Whom it trusts; `None` where no client is asked for a certificate.
+    pub(crate) fn trust_domain(&self) -> Option<&TrustDomain> {
+        self.domain.as_deref()
     }
 
     /// Whether its clients are asked for a certificate.

@@ -13,7 +13,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use crate::error::Reason;
 use crate::identity::{Certificate, ClientIdentity, IdentityError};
 use crate::tls::client_key::ClientKey;
-use crate::tls::evidence::{Evidence, Link};
+use crate::tls::evidence::{Evidence, Issuer, Link};
 use crate::tls::signature_memo::SignatureMemo;
 
 /// Bits of a key usage (RFC 5280 §4.2.1.3).
@@ -46,8 +46,23 @@ struct Authority {
     name: Box<[u8]>,
     /// The SubjectPublicKeyInfo with its header.
     spki: Box<[u8]>,
+    /// Both of them, as the evidence of a path has them.
+    issuer: Issuer,
     not_before: i64,
     not_after: i64,
+}
+
+/// What an anchor says of a path that led to it when it was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vouching {
+    /// It is trusted, until then: seconds since the epoch.
+    Until(i64),
+    /// It is trusted, and has expired.
+    Expired,
+    /// It is trusted, and not valid yet.
+    NotYetValid,
+    /// No anchor has its name and its key.
+    Unknown,
 }
 
 /// A chain that leads to an anchor, with the evidence for it. Comes only from [`TrustDomain::verify`].
@@ -239,6 +254,7 @@ impl TrustDomain {
             domain.authorities.push(Authority {
                 name: read.subject.into(),
                 spki: read.spki.into(),
+                issuer: Issuer::new(read.subject, read.spki),
                 not_before: read.not_before,
                 not_after: read.not_after,
             });
@@ -294,6 +310,21 @@ impl TrustDomain {
         }
         let hash = hash.finish();
         ChainKey(std::array::from_fn(|index| hash.as_ref()[index]))
+    }
+
+    /// Whether a path that was verified before, perhaps by another domain, leads to an anchor of this one.
+    /// An anchor is who it is by name and key: a renewed certificate of it vouches for its old paths.
+    pub(crate) fn vouches(&self, evidence: &Evidence, now: UnixTime) -> Vouching {
+        let Some(last) = evidence.issued.last() else { return Vouching::Unknown };
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let judge = |authority: &Authority| match authority {
+            authority if now > authority.not_after => Vouching::Expired,
+            authority if now < authority.not_before => Vouching::NotYetValid,
+            authority => Vouching::Until(authority.not_after),
+        };
+        let known = self.authorities.iter().filter(|authority| authority.issuer == last.issuer);
+        // A bundle may have an old and a new certificate of one CA: the one that lasts longest counts.
+        known.map(judge).max_by_key(Vouching::weight).unwrap_or(Vouching::Unknown)
     }
 
     /// Refuses what is too large before anything is parsed or copied.
@@ -432,6 +463,16 @@ impl TrustDomain {
             .collect();
         let issued = links.iter().map(Link::issued).collect();
         Ok(Evidence { not_before, not_after, anchor: index, issued })
+    }
+}
+
+impl Vouching {
+    fn weight(&self) -> (u8, i64) {
+        match self {
+            Self::Until(not_after) => (2, *not_after),
+            Self::Expired | Self::NotYetValid => (1, 0),
+            Self::Unknown => (0, 0),
+        }
     }
 }
 
