@@ -51,7 +51,8 @@ impl Server {
     /// If the kernel has no memory for stacks.
     #[must_use]
     pub fn new(pki: &Pki, names: &[String]) -> Self {
-        let desk = Desk::new(&Limits::default(), ChainCacheLimits::default(), 1).expect("stacks");
+        let desk =
+            Desk::new(&Limits::default(), ChainCacheLimits::default(), 1, 0).expect("stacks");
         Self { listener: Arc::new(listener(pki, names)), desk }
     }
 
@@ -233,6 +234,7 @@ fn listener(pki: &Pki, names: &[String]) -> Listener {
         upstream: UpstreamAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080))),
         announce: Announce::Nothing,
         withdrawal: Withdrawal::default(),
+        proxy_from: Vec::new(),
         limits: Limits::default(),
     }
 }

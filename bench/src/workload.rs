@@ -4,7 +4,9 @@
 use std::hint::black_box;
 use std::net::SocketAddr;
 
-use countersign_proto::proxy_protocol::{self, CertificateState, ProxyTls};
+use countersign_proto::proxy_protocol::{
+    self, Announcement, CertificateState, Format, ProxyClient, ProxyTls, Tlv,
+};
 use countersign_proto::whoami::Whoami;
 use countersign_proto::{ClientIdentity, Policy, Rule, Side, Subject};
 use serde_json::json;
@@ -46,7 +48,7 @@ pub const WORKLOADS: [Workload; 6] = [
     },
     Workload {
         name: "proxy_v2_header",
-        what: "a PROXY v2 header with a common name (proxy_protocol.rs)",
+        what: "a PROXY v2 header with a common name and no more (proxy_protocol.rs)",
         prepare: proxy_header,
     },
     Workload {
@@ -90,16 +92,30 @@ fn policy_decide() -> Box<dyn FnMut()> {
 fn proxy_header() -> Box<dyn FnMut()> {
     let source = SocketAddr::from(([192, 0, 2, 7], 50_000));
     let destination = SocketAddr::from(([192, 0, 2, 1], 443));
+    let tlvs = [Tlv::Ssl, Tlv::SslCn, Tlv::SslCipher].into_iter().collect();
+    let format = Format { tlvs, ..Format::default() };
     let mut out = Vec::new();
     Box::new(move || {
         out.clear();
         let tls = ProxyTls {
             version: "TLSv1.3",
             cipher: "TLS_AES_128_GCM_SHA256",
-            common_name: Some("client.example"),
+            group: None,
+            certificate_signature: None,
+            certificate_key: None,
+            signature_scheme: None,
             certificate: CertificateState::Verified,
+            client: ProxyClient { common_name: Some("client.example"), ..ProxyClient::default() },
         };
-        proxy_protocol::header(&mut out, source, destination, Some(black_box(&tls)));
+        let announcement = Announcement {
+            source,
+            destination,
+            connection: None,
+            authority: None,
+            alpn: None,
+            tls: Some(tls),
+        };
+        proxy_protocol::write_v2(&mut out, black_box(&announcement), &format);
     })
 }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_proto::policy::DomainName;
+use countersign_proto::policy::{AddressPrefix, DomainName};
 use countersign_proto::{
     Announce, ChainCacheLimits, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups,
     Handoff, Identities, Identity, Limits, Listener, Policy, Rule, TlsParameters, TlsVersion,
@@ -100,6 +100,8 @@ pub struct ListenerConfig {
     pub upstream: UpstreamAddress,
     /// How the upstream is told of the client.
     pub announce: Announce,
+    /// Balancers in front, which say on whose behalf they connect.
+    pub proxy_from: Vec<AddressPrefix>,
     /// Client connections of the listener at one time, on each worker.
     pub max_connections: Option<usize>,
     /// What becomes of a connection whose client would not be let in any more.
@@ -188,6 +190,7 @@ impl ListenerConfig {
             upstream: self.upstream.clone(),
             announce: self.announce,
             withdrawal: self.withdrawal,
+            proxy_from: self.proxy_from.clone(),
             limits: self.limits.clone(),
         })
     }

@@ -16,11 +16,12 @@ use std::thread::JoinHandle;
 use countersign_proto::limits::{BULK_BYTES, RECEIVE_BYTES};
 use countersign_proto::{ChainCacheLimits, Desk, Limits};
 use countersign_ring as ring;
+use rustls::crypto::SecureRandom;
 
 pub use inbox::{Address, InboxSender, Message, Publication};
 pub use listening::{Bound, Served};
 
-use crate::randomness;
+use crate::randomness::{self, WORKER_RANDOM};
 use crate::signing::Performer;
 use crate::telemetry::Recorder;
 
@@ -130,7 +131,9 @@ fn prepare(plan: WorkerPlan) -> Result<shard::Shard, WorkerError> {
         return Err(WorkerError::Pin(cpu));
     }
     randomness::prepare_thread().map_err(|_| WorkerError::Randomness)?;
-    let desk = Desk::new(&plan.limits, plan.chain_cache, plan.workers)?;
+    let mut nonce = [0; 8];
+    WORKER_RANDOM.fill(&mut nonce).map_err(|_| WorkerError::Randomness)?;
+    let desk = Desk::new(&plan.limits, plan.chain_cache, plan.workers, u64::from_be_bytes(nonce))?;
     let ring = ring::Ring::open(&ring::Settings {
         submission_entries: SUBMISSION_ENTRIES,
         slots: plan.slots,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use breakages::{BREAKAGES, GOOD};
 use countersign::config::keys::{self, Kind};
 use countersign::config::{AdminAddress, Config, ConfigErrors, IdentityConfig};
+use countersign_proto::proxy_protocol::{Format, Tlv};
 use countersign_proto::{
     Announce, ClientAuth, Consequence, Limits, Rule, TlsVersion, UpstreamAddress, Withdrawal,
     default_suites,
@@ -108,6 +109,10 @@ listen = "[::1]:8443"
 upstream = "192.0.2.1:80"
 upstream_plaintext = true
 proxy_protocol = "v2"
+proxy_tlvs = ["ssl", "ssl_client_cert"]
+proxy_header_bytes = 107
+proxy_tlv_bytes = 65535
+proxy_from = ["192.0.2.0/24", "2001:db8::7"]
 allow = ["cn=a", "anonymous"]
 deny = "cn=b"
 shadow_allow = "trust-domain=partners && lifetime<=1d"
@@ -164,7 +169,11 @@ client_auth = "none"
         listener.upstream,
         UpstreamAddress::Tcp("192.0.2.1:80".parse().expect("an address"))
     );
-    assert_eq!(listener.announce, Announce::ProxyV2);
+    let tlvs = [Tlv::Ssl, Tlv::SslClientCert].into_iter().collect();
+    let format = Format { tlvs, header_bytes: 107, tlv_bytes: 65_535 };
+    assert_eq!(listener.announce, Announce::ProxyV2(format));
+    let balancers: Vec<_> = listener.proxy_from.iter().map(ToString::to_string).collect();
+    assert_eq!(balancers, ["192.0.2.0/24", "2001:db8::7"]);
     assert_eq!(listener.max_connections, Some(9));
     let rules: Vec<_> = listener.rules.iter().map(ToString::to_string).collect();
     assert_eq!(rules, ["allow cn=a", "allow anonymous", "deny cn=b"]);
@@ -262,6 +271,10 @@ fn what_is_left_out_has_its_documented_default() {
     assert_eq!(listener.limits, Limits::default());
     assert_eq!(listener.withdrawal, Withdrawal::default());
     assert_eq!((listener.announce, listener.strict_sni), (Announce::Nothing, false));
+    assert!(listener.proxy_from.is_empty());
+    let v2 = GOOD.replacen("\"any-verified\"", "\"any-verified\"\nproxy_protocol = \"v2\"", 1);
+    let v2 = load(directory.path(), &v2).expect("it is good");
+    assert_eq!(v2.listeners[1].announce, Announce::ProxyV2(Format::default()));
     assert_eq!(listener.tls.suites, default_suites());
     assert_eq!(listener.tls.groups.len(), 4);
     assert!(listener.tls.alpn.is_empty() && listener.tls.ca_names);
@@ -340,6 +353,16 @@ fn what_is_not_wrong_but_worth_a_word_is_a_warning() {
             "allow = \"any-verified\"",
             "allow = \"any-verified\"\nproxy_protocol = \"v2\"",
             ":29:18: listener.proxy_protocol: the built-in upstream takes no PROXY protocol header",
+        ),
+        (
+            "allow = \"any-verified\"",
+            "allow = \"any-verified\"\nproxy_tlv_bytes = 512",
+            ":29:19: listener.proxy_tlv_bytes: it has no effect without `proxy_protocol = \"v2\"`: no other header has TLVs",
+        ),
+        (
+            "allow = \"any-verified\"",
+            "allow = \"any-verified\"\nproxy_from = [\"0.0.0.0/0\"]",
+            ":29:15: listener.proxy_from: everybody is within it: whoever reaches the listener can claim to be any address",
         ),
     ] {
         let config = load(directory.path(), &GOOD.replacen(good, bad, 1)).expect(bad);

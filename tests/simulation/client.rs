@@ -13,6 +13,7 @@ use rustls::{
 };
 use rustls_pki_types::UnixTime;
 
+use crate::front::Front;
 use crate::network::{End, Link, Read};
 use crate::pki::{EPOCH_SECONDS, Pki, SERVER_NAME, Shown};
 use crate::plan::{MILLISECOND, SECOND};
@@ -86,6 +87,8 @@ pub(crate) enum Farewell {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientPlan {
     pub(crate) conduct: Conduct,
+    /// A balancer between it and the engine.
+    pub(crate) front: Option<Front>,
     pub(crate) shown: Shown,
     pub(crate) version: TlsVersion,
     pub(crate) offer: Offer,
@@ -108,12 +111,16 @@ impl ClientPlan {
     /// May policy let it in? The one thing that everything else is measured against.
     pub(crate) fn may_enter(&self) -> bool {
         let speaks = matches!(self.conduct, Conduct::Tls | Conduct::Tampers | Conduct::Trickles);
+        let speaks = speaks && self.front != Some(Front::Damaged);
         speaks && matches!(self.shown, Shown::Friend | Shown::Brief) && self.offer != Offer::Foreign
     }
 
     /// Why it is refused, and what it hears, if nothing else happens to it.
     pub(crate) fn refusal(&self) -> Option<(Reason, Option<AlertDescription>)> {
         use AlertDescription as Alert;
+        if self.front == Some(Front::Damaged) {
+            return Some((Reason::ProxyHeader, None));
+        }
         let of_conduct = match self.conduct {
             Conduct::Tls | Conduct::Trickles | Conduct::Tampers => None,
             Conduct::Distrusts => Some((Reason::ClientAlert, None)),
@@ -204,12 +211,14 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(plan: ClientPlan, random: &mut Random) -> Self {
-        let (speech, wire) = match plan.conduct {
+        let (speech, words) = match plan.conduct {
             Conduct::Tls | Conduct::Trickles | Conduct::Distrusts | Conduct::Tampers => {
                 (Speech::Tls(Box::new(connect(&plan))), Vec::new())
             }
             raw => (Speech::Raw, raw_words(raw, random)),
         };
+        let mut wire = plan.front.map(|front| front.header(plan.key)).unwrap_or_default();
+        wire.extend(words);
         Self {
             plan,
             speech,

@@ -7,7 +7,8 @@ use countersign_proto::{
 };
 use rustls::AlertDescription;
 
-use crate::client::{self, Client, REQUEST};
+use crate::client::{self, Client, ClientPlan, REQUEST};
+use crate::front::Front;
 use crate::pki::Regime;
 use crate::plan::nanos;
 use crate::signer::Signer;
@@ -324,6 +325,13 @@ impl Ledger {
                 report.reason
             );
         }
+        // Where TLS began, whoever stands in front had been heard out.
+        let ClientPlan { front, key, .. } = client.plan;
+        if front.is_some() && report.tls.is_some() {
+            let told = Front::client(key);
+            demand!(report.client == told, "{} came, {told} was told", report.client);
+        }
+        demand!(report.balancer.is_some() == front.is_some(), "the balancer is mistaken");
         self.check_reason(now, report, client, upstream, signer)
     }
 
@@ -374,6 +382,8 @@ impl Ledger {
                 true
             }
             Reason::UnknownIssuer if self.began_under == Regime::OtherCa => true,
+            // It left in the middle of the header.
+            Reason::ProxyHeader if client.plan.front.is_some() && client.finished => true,
             // Also in one piece with its Finished: then it was not let in yet.
             Reason::MalformedMessage if client.tampered => true,
             reason => client.plan.refusal().is_some_and(|(of_plan, _)| of_plan == reason),

@@ -4,6 +4,7 @@
 //! A world that breaks an invariant names its seed and the command that replays it.
 
 mod client;
+mod front;
 mod invariants;
 mod network;
 mod pki;
@@ -110,6 +111,11 @@ fn every_reason_was_provoked() {
 #[test]
 fn both_versions_and_a_hello_retry_request_were_seen() {
     assert_seen(&["tls12", "tls13", "hello_retry_request", "key_update"]);
+}
+
+#[test]
+fn balancers_stood_in_front() {
+    assert_seen(&["balancer_in_front", "let_in_through_a_balancer"]);
 }
 
 #[test]

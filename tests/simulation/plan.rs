@@ -6,6 +6,7 @@ use countersign_proto::limits::RECORD_WIRE_BYTES;
 use countersign_proto::{Consequence, Handoff, Limits, TlsVersion, Withdrawal};
 
 use crate::client::{ClientPlan, Conduct, Farewell, Offer, REQUEST};
+use crate::front::Front;
 use crate::network::Quality;
 use crate::pki::{Regime, Shown};
 use crate::random::Random;
@@ -224,8 +225,9 @@ fn draw_client(random: &mut Random, asks_whoami: bool) -> ClientPlan {
         }
     };
     let turn = random.within(1..=12);
-    ClientPlan {
+    let mut plan = ClientPlan {
         conduct,
+        front: None,
         shown,
         version: random.weighted(&[(2, TlsVersion::Tls13), (1, TlsVersion::Tls12)]),
         offer: random.weighted(offers),
@@ -249,7 +251,12 @@ fn draw_client(random: &mut Random, asks_whoami: bool) -> ClientPlan {
         pause_nanos: random.weighted(&[(2, 0), (2, MILLISECOND), (1, 30 * MILLISECOND)]),
         turn_bytes: random.weighted(&[(1, 900), (3, 16_384)]),
         reads_slowly: random.percent(4),
+    };
+    // Byte by byte and far apart, a header alone takes the time that there is for the handshake.
+    if conduct != Conduct::Trickles {
+        plan.front = Front::of_key(plan.key);
     }
+    plan
 }
 
 fn draw_shown(random: &mut Random) -> Shown {

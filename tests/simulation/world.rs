@@ -25,6 +25,7 @@ use rustls_pki_types::UnixTime;
 use self::agenda::{Agenda, Happening};
 use self::session::Session;
 use self::worker::{Worker, tcp_upstream, worker};
+use crate::front::BALANCER;
 use crate::invariants::{Crowding, Ledger, Verdict};
 use crate::pki::{EPOCH_SECONDS, Regime};
 use crate::plan::{MILLISECOND, SECOND, WorldPlan};
@@ -131,7 +132,8 @@ impl World {
         let mut random = Random::from_seed(seed);
         let plan = WorldPlan::draw(&mut random);
         plan.limits.check().expect("limits within their bounds");
-        let workers = (0..plan.workers).map(|_| worker(&plan, sabotage)).collect();
+        let workers =
+            (0..plan.workers).map(|number| worker(&plan, number as u64, sabotage)).collect();
         let sessions: Vec<_> =
             (0..plan.connections).map(|_| Session::draw(&mut random, &plan)).collect();
         let mut agenda = Agenda::default();
@@ -281,9 +283,11 @@ impl World {
             None => 2,
         };
         let listener = Arc::clone(&worker.listeners[which]);
-        let client = SocketAddr::from(([192, 0, 2, 1], 1_024 + u16::try_from(index).unwrap_or(0)));
+        let from = if session.plan.client.front.is_some() { BALANCER } else { [192, 0, 2, 1] };
+        let client = SocketAddr::from((from, 1_024 + u16::try_from(index).unwrap_or(0)));
         session.connection = Some(Connection::new(listener, worker.desk.clone(), client, now));
         session.was_accepted = true;
+        let is_behind = session.plan.client.front.is_some();
         session.ledger = Ledger::new(
             self.agenda.now,
             session.plan.client.may_enter(),
@@ -292,6 +296,9 @@ impl World {
             &self.plan.limits,
         );
         session.client_turn = true;
+        if is_behind {
+            self.see("balancer_in_front");
+        }
         self.agenda.after(0, Happening::ClientTurn(index));
         self.pump(index)?;
         if self.sabotage == Sabotage::DialsBeforeAuthorization {
@@ -360,6 +367,9 @@ impl World {
                 let more = (report.reason, report.detail.clone());
                 self.note(index, Kind::Ended, length, &more);
                 self.see(report.reason.map_or("clean", Reason::label));
+                if report.allowed && report.balancer.is_some() {
+                    self.see("let_in_through_a_balancer");
+                }
                 match report.tls.as_ref().map(|tls| tls.version) {
                     Some(TlsVersion::Tls12) => self.see("tls12"),
                     Some(TlsVersion::Tls13) => self.see("tls13"),

@@ -219,6 +219,16 @@ impl Pki {
         end_entity(self.directory.path(), &stem, &self.clients, profile.key, true, &params)
     }
 
+    /// A good client with these SANs instead of the usual ones.
+    #[must_use]
+    pub fn client_with_names(&self, common_name: &str, names: Vec<SanType>) -> Identity {
+        let profile = ClientProfile::good(common_name);
+        let mut params = client_params(&profile);
+        params.subject_alt_names = names;
+        let stem = numbered(common_name);
+        end_entity(self.directory.path(), &stem, &self.clients, profile.key, true, &params)
+    }
+
     /// Good in every way, but its root is not the one the engine trusts.
     #[must_use]
     pub fn client_of_another_ca(&self) -> Identity {

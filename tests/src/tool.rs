@@ -1,4 +1,4 @@
-//! Other people's programs, run with a deadline: openssl, curl, gnutls-cli, Python, HAProxy.
+//! Other people's programs, run with a deadline: openssl, curl, gnutls-cli, Python, HAProxy, nginx.
 //!
 //! A missing tool is a failure that names the Debian package, never a silent skip.
 
@@ -28,6 +28,8 @@ pub const GNUTLS_CLI: Tool = Tool { program: "gnutls-cli", package: "gnutls-bin"
 pub const PYTHON: Tool = Tool { program: "python3", package: "python3" };
 /// HAProxy, as a receiver of PROXY headers. Debian keeps it where not everybody's PATH leads.
 pub const HAPROXY: Tool = Tool { program: "/usr/sbin/haproxy", package: "haproxy" };
+/// nginx, as a receiver of PROXY headers.
+pub const NGINX: Tool = Tool { program: "/usr/sbin/nginx", package: "nginx" };
 
 /// A client of ours in tests/clients/.
 #[must_use]

@@ -4,6 +4,7 @@
 //! engine is found as `COUNTERSIGN_BIN`, else as `target/PROFILE/countersign`.
 
 mod admin;
+mod announced;
 mod bulk;
 mod capacity;
 mod chain_cache;
@@ -25,7 +26,9 @@ mod negotiation;
 mod no_resumption;
 mod perf_smoke;
 mod pki;
+mod proxy_from;
 mod proxy_protocol;
+mod proxy_tlvs;
 mod refusal_reasons;
 mod refusals;
 mod relay;

@@ -1,30 +1,31 @@
-//! The PROXY protocol, version 2: what the upstream is told of the client, byte for byte, and by a receiver that
-//! is not ours.
+//! The PROXY protocol: what the upstream is told of the client, byte for byte, and by a receiver that is not ours.
 
 use std::fs;
-use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use countersign_tests::backend::{Backend, Connection};
-use countersign_tests::client::{Client, Ending, Version, config};
+use countersign_tests::client::{Client, Ending, Version};
 use countersign_tests::configuration::{
     Configuration, IdentitySection, ListenerSection, own_address,
 };
 use countersign_tests::deadline::wait_for;
 use countersign_tests::http::{GET_AND_CLOSE, read_response};
-use countersign_tests::pki::{Identity, KeyKind, Pki};
+use countersign_tests::pki::{KeyKind, Pki, SERVER_NAME};
 use countersign_tests::proxy::{
-    CLIENT_CERT_CONN, CLIENT_CERT_SESS, CLIENT_SSL, Header, SSL_CIPHER, SSL_CN, SSL_VERSION,
+    CLIENT_CERT_CONN, CLIENT_CERT_SESS, CLIENT_SSL, SSL_CIPHER, SSL_CN, SSL_VERSION, header, tlv,
 };
-use countersign_tests::tool::HAPROXY;
+use countersign_tests::tool::{HAPROXY, NGINX};
 use rustls::{CipherSuite, ProtocolVersion};
 
+use crate::announced::{Announced, Scene, finish};
 use crate::configured::{Configured, tls};
 
 #[test]
 fn a_verified_client_byte_for_byte() {
-    let scene = Scene::new(IdentitySection::of, &["any-verified"]);
+    let scene = Scene::with(IdentitySection::of, &["any-verified"], |listener| {
+        listener.set("proxy_tlvs", ["ssl", "ssl_cn", "ssl_cipher"])
+    });
     for version in Version::ALL {
         let (mut client, told) = scene.tells_of(Some(&scene.pki.alice), version);
         let (version_name, cipher) = negotiated(&client);
@@ -188,127 +189,142 @@ fn a_port_that_the_kernel_chose_is_told_as_it_is() {
 }
 
 #[test]
+fn version_1_tells_addresses_alone() {
+    let pki = Pki::new(KeyKind::EcdsaP256);
+    let backend = Backend::tcp(|mut connection: Connection| {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            if connection.read_exact(&mut byte).is_err() {
+                return;
+            }
+            line.extend(byte);
+        }
+        // The client hears what its upstream has heard of it.
+        drop(connection.write_all(&line));
+        connection.shutdown_write();
+    });
+    let address = own_address();
+    let listener = ListenerSection::of("door", address, &pki)
+        .set("upstream", backend.upstream())
+        .set("proxy_protocol", "v1");
+    let configured = Configured::start(&pki, Configuration::new().listener(listener));
+    for version in Version::ALL {
+        let mut client = Client::established(address, &tls(&pki, Some(&pki.alice), version));
+        let own = client.address();
+        let ports = (own.port(), address.port());
+        let line = format!("PROXY TCP4 {} {} {} {}\r\n", own.ip(), address.ip(), ports.0, ports.1);
+        assert_eq!(client.ending(), (line.into_bytes(), Ending::CloseNotify));
+        client.close_notify();
+    }
+    drop(configured);
+}
+
+#[test]
 fn haproxy_takes_the_header() {
     let pki = Pki::new(KeyKind::EcdsaP256);
-    let (address, receiver) = (own_address(), own_address());
+    let receiver = own_address();
     let file = pki.directory().join("haproxy.cfg");
     let text = format!(
         "defaults\n mode http\n timeout client 60s\n timeout connect 60s\n timeout server 60s\n\
          frontend receiver\n bind {receiver} accept-proxy\n \
          http-request return status 200 content-type application/json lf-string \
-         '{{\"source\":\"%[src]:%[src_port]\",\"destination\":\"%[dst]:%[dst_port]\"}}'\n"
+         '{{\"source\":\"%[src]:%[src_port]\",\"destination\":\"%[dst]:%[dst_port]\",\
+         \"authority\":\"%[fc_pp_authority]\",\"connection\":\"%[fc_pp_unique_id]\"}}'\n"
     );
     fs::write(&file, text).expect("HAProxy's configuration");
     let haproxy = HAPROXY.start(&["-db", "-f", &file.display().to_string()]);
     wait_for("HAProxy", || TcpStream::connect(receiver).ok());
 
-    let listener = ListenerSection::of("door", address, &pki)
-        .set("upstream", receiver.to_string())
-        .set("proxy_protocol", "v2");
-    let configured = Configured::start(&pki, Configuration::new().listener(listener));
-    for version in Version::ALL {
-        let mut client = Client::established(address, &tls(&pki, Some(&pki.alice), version));
-        client.send(GET_AND_CLOSE);
-        let answer = read_response(&mut client).expect("HAProxy's answer");
-        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-        let told = answer.json();
-        assert_eq!(told["source"], client.address().to_string(), "{told}");
-        assert_eq!(told["destination"], address.to_string(), "{told}");
-        client.close_notify();
-        client.ending();
+    let every: Vec<&str> = EVERY_TLV.to_vec();
+    for setting in ["v1", "v2"] {
+        let address = own_address();
+        let mut listener = ListenerSection::of("door", address, &pki)
+            .set("upstream", receiver.to_string())
+            .set("proxy_protocol", setting);
+        if setting == "v2" {
+            listener = listener.set("proxy_tlvs", every.clone());
+        }
+        let configured = Configured::start(&pki, Configuration::new().listener(listener));
+        for version in Version::ALL {
+            let mut client = Client::established(address, &tls(&pki, Some(&pki.alice), version));
+            client.send(GET_AND_CLOSE);
+            let answer = read_response(&mut client).expect("HAProxy's answer");
+            assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+            let told = answer.json();
+            assert_eq!(told["source"], client.address().to_string(), "{told}");
+            assert_eq!(told["destination"], address.to_string(), "{told}");
+            client.close_notify();
+            client.ending();
+            let record = configured.engine.connection_record(client.address());
+            if setting == "v2" {
+                assert_eq!(told["authority"], SERVER_NAME, "{told}");
+                assert_eq!(told["connection"], record["connection"], "both logs can be joined");
+            }
+            assert!(record["proxy_tlvs_left_out"].is_null(), "it all fits: {record}");
+        }
     }
-    drop(configured);
     drop(haproxy);
 }
 
-/// An engine that announces its clients to a backend which reads what it is told.
-struct Scene {
-    configured: Configured,
-    backend: Announced,
-    address: SocketAddr,
-    pki: Pki,
-}
+#[test]
+fn nginx_takes_the_header() {
+    let pki = Pki::new(KeyKind::EcdsaP256);
+    let receiver = own_address();
+    let directory = pki.directory().display();
+    let file = pki.directory().join("nginx.conf");
+    let text = format!(
+        "daemon off; master_process off; error_log stderr; pid {directory}/nginx.pid; events {{}}\n\
+         http {{ access_log off; client_body_temp_path {directory}/a; proxy_temp_path {directory}/b;\n\
+         fastcgi_temp_path {directory}/c; uwsgi_temp_path {directory}/d; scgi_temp_path {directory}/e;\n\
+         server {{ listen {receiver} proxy_protocol; default_type application/json; return 200 \
+         '{{\"source\":\"$proxy_protocol_addr:$proxy_protocol_port\",\
+         \"destination\":\"$proxy_protocol_server_addr:$proxy_protocol_server_port\"}}'; }} }}\n"
+    );
+    fs::write(&file, text).expect("nginx's configuration");
+    let nginx = NGINX.start(&["-c", &file.display().to_string()]);
+    wait_for("nginx", || TcpStream::connect(receiver).ok());
 
-impl Scene {
-    fn new(identity: impl FnOnce(&Pki) -> IdentitySection, allow: &[&str]) -> Self {
-        let pki = Pki::new(KeyKind::EcdsaP256);
-        let backend = Announced::new();
+    for setting in ["v1", "v2"] {
         let address = own_address();
-        let listener = ListenerSection::new("door", address)
-            .set("upstream", backend.backend.upstream())
-            .set("proxy_protocol", "v2")
-            .set("allow", allow.to_vec())
-            .identity(identity(&pki));
+        let mut listener = ListenerSection::of("door", address, &pki)
+            .set("upstream", receiver.to_string())
+            .set("proxy_protocol", setting);
+        if setting == "v2" {
+            // Before 1.23.3 it takes no more.
+            listener = listener.set("proxy_header_bytes", 107);
+        }
         let configured = Configured::start(&pki, Configuration::new().listener(listener));
-        Self { configured, backend, address, pki }
+        for version in Version::ALL {
+            let mut client = Client::established(address, &tls(&pki, Some(&pki.alice), version));
+            client.send(GET_AND_CLOSE);
+            let told = read_response(&mut client).expect("nginx's answer").json();
+            assert_eq!(told["source"], client.address().to_string(), "{told}");
+            assert_eq!(told["destination"], address.to_string(), "{told}");
+            client.close_notify();
+            client.ending();
+        }
+        drop(configured);
     }
-
-    /// A client that has not said anything yet, and what the backend was told of it.
-    #[track_caller]
-    fn tells_of(&self, identity: Option<&Identity>, version: Version) -> (Client, Told) {
-        let config = Arc::new(config(&self.pki, identity, version));
-        let client = Client::established(self.address, &config);
-        (client, self.backend.next())
-    }
+    drop(nginx);
 }
 
-/// What a backend was told of one connection, and what came behind it.
-struct Told {
-    header: Header,
-    raw: Vec<u8>,
-    rest: Arc<Mutex<Option<Vec<u8>>>>,
-}
-
-impl Told {
-    /// All that followed the header.
-    #[track_caller]
-    fn rest(&self) -> Vec<u8> {
-        wait_for("the end of the backend's connection", || {
-            self.rest.lock().unwrap_or_else(PoisonError::into_inner).clone()
-        })
-    }
-}
-
-/// A backend that reads a header, and then everything.
-struct Announced {
-    backend: Backend,
-    told: Arc<Mutex<Vec<Told>>>,
-}
-
-impl Announced {
-    fn new() -> Self {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let tell = Arc::clone(&told);
-        let backend = Backend::tcp(move |mut connection: Connection| {
-            let (header, raw) = match Header::read(&mut connection) {
-                Ok(read) => read,
-                Err(error) => panic!("no PROXY header: {error}"),
-            };
-            let rest = Arc::new(Mutex::new(None));
-            let told = Told { header, raw, rest: Arc::clone(&rest) };
-            tell.lock().unwrap_or_else(PoisonError::into_inner).push(told);
-            let mut bytes = Vec::new();
-            drop(connection.read_to_end(&mut bytes));
-            *rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
-        });
-        Self { backend, told }
-    }
-
-    /// What it was told first and nobody has looked at yet.
-    #[track_caller]
-    fn next(&self) -> Told {
-        wait_for("the backend to be told", || {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            (!told.is_empty()).then(|| told.remove(0))
-        })
-    }
-}
-
-#[track_caller]
-fn finish(client: &mut Client) {
-    client.close_notify();
-    assert_eq!(client.ending(), (Vec::new(), Ending::CloseNotify));
-}
+/// All that `proxy_tlvs` may say.
+const EVERY_TLV: [&str; 13] = [
+    "crc32c",
+    "alpn",
+    "authority",
+    "unique_id",
+    "ssl",
+    "ssl_cn",
+    "ssl_cipher",
+    "ssl_sig_alg",
+    "ssl_key_alg",
+    "ssl_group",
+    "ssl_sig_scheme",
+    "ssl_client_cert",
+    "identity",
+];
 
 /// What was agreed on, as OpenSSL calls it.
 #[track_caller]
@@ -332,27 +348,4 @@ fn negotiated(client: &Client) -> (&'static str, &'static str) {
         other => panic!("{other:?}"),
     };
     (version, cipher)
-}
-
-/// A header of command PROXY over TCP and IPv4, as section 2.2 has it.
-#[track_caller]
-fn header(source: SocketAddr, destination: SocketAddr, tlvs: &[u8]) -> Vec<u8> {
-    let octets = |address: SocketAddr| match address.ip() {
-        IpAddr::V4(v4) => v4.octets(),
-        IpAddr::V6(v6) => panic!("{v6} is no {}", Ipv4Addr::LOCALHOST),
-    };
-    [
-        b"\r\n\r\n\0\r\nQUIT\n\x21\x11",
-        &(12 + tlvs.len() as u16).to_be_bytes()[..],
-        &octets(source),
-        &octets(destination),
-        &source.port().to_be_bytes(),
-        &destination.port().to_be_bytes(),
-        tlvs,
-    ]
-    .concat()
-}
-
-fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
-    [&[kind][..], &(value.len() as u16).to_be_bytes(), value].concat()
 }

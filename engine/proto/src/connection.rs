@@ -1,7 +1,7 @@
 //! The life of one connection, from accept to close, without I/O.
 //!
 //! ```text
-//! ExpectClientHello -> ExpectFinished -> ExpectUpstream -> Relay -> Closing -> Closed
+//! (ExpectProxyHeader ->) ExpectClientHello -> ExpectFinished -> ExpectUpstream -> Relay -> Closing -> Closed
 //! ```
 //!
 //! # How to drive it
@@ -20,6 +20,7 @@ mod close;
 mod connect;
 mod core;
 mod handshake;
+mod proxy_header;
 mod relay;
 mod standing;
 mod stream;
@@ -37,6 +38,7 @@ use self::close::Closing;
 use self::connect::ExpectUpstream;
 use self::core::Core;
 use self::handshake::ExpectFinished;
+use self::proxy_header::ExpectProxyHeader;
 use self::relay::Relay;
 use self::timer::Timer;
 use crate::desk::Desk;
@@ -54,6 +56,7 @@ pub struct Connection {
 
 /// Named for what is waited for.
 enum Phase {
+    ExpectProxyHeader(Box<ExpectProxyHeader>),
     ExpectClientHello(Box<ExpectClientHello>),
     ExpectFinished(Box<ExpectFinished>),
     ExpectUpstream(ExpectUpstream),
@@ -70,7 +73,13 @@ impl Connection {
     pub fn new(listener: Arc<Listener>, desk: Desk, client: SocketAddr, now: Now) -> Self {
         let mut core = Core::new(listener, desk, client, now);
         core.start_timer(Timer::Handshake);
-        Self { core, phase: Phase::ExpectClientHello(Box::default()) }
+        let phase = if core.listener.is_balancer(client.ip()) {
+            core.report.balancer = Some(client);
+            Phase::ExpectProxyHeader(Box::default())
+        } else {
+            Phase::ExpectClientHello(Box::default())
+        };
+        Self { core, phase }
     }
 
     /// Takes what came of an [`Op`].
@@ -201,6 +210,7 @@ impl Connection {
     #[must_use]
     pub fn phase(&self) -> &'static str {
         match &self.phase {
+            Phase::ExpectProxyHeader(_) => "expect_proxy_header",
             Phase::ExpectClientHello(_) => "expect_client_hello",
             Phase::ExpectFinished(phase) if phase.is_suspended() => "suspended",
             Phase::ExpectFinished(_) => "expect_finished",
@@ -242,6 +252,7 @@ impl Connection {
 impl Phase {
     fn received(self, core: &mut Core, side: Side, bytes: &[u8]) -> Self {
         match (self, side) {
+            (Self::ExpectProxyHeader(phase), Side::Client) => phase.received(core, bytes),
             (Self::ExpectClientHello(phase), Side::Client) => phase.received(core, bytes),
             (Self::ExpectFinished(phase), Side::Client) => phase.received(core, bytes),
             (Self::Relay(phase), Side::Client) => phase.client_received(core, bytes),
@@ -272,6 +283,10 @@ impl Phase {
 
     fn timed_out(self, core: &mut Core, timer: Timer) -> Self {
         match (self, timer) {
+            // Whoever has not spoken of TLS yet gets no alert.
+            (Self::ExpectProxyHeader(_), Timer::Handshake) => {
+                core.give_up(Reason::HandshakeTimeout, "no complete PROXY header")
+            }
             (Self::ExpectClientHello(_), Timer::Handshake) => {
                 core.refuse_in_plaintext(Reason::HandshakeTimeout, "no complete ClientHello")
             }
@@ -304,7 +319,7 @@ impl Phase {
     /// Is there anything to be read from `side` now?
     fn receives(&self, core: &Core, side: Side) -> bool {
         match (self, side) {
-            (Self::ExpectClientHello(_), Side::Client) => true,
+            (Self::ExpectProxyHeader(_) | Self::ExpectClientHello(_), Side::Client) => true,
             (Self::ExpectFinished(phase), Side::Client) => !phase.is_suspended(),
             (Self::Relay(phase), side) => phase.receives(core, side),
             (Self::Closing(phase), Side::Client) => phase.is_draining(),

@@ -10,6 +10,7 @@ use countersign_fiber::{StackError, Stacks};
 use rustls_pki_types::UnixTime;
 
 use crate::chain_cache::{ChainCache, ChainCacheFacts, ChainCacheLimits};
+use crate::connection_id::{ConnectionId, ConnectionNumbers};
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::seam::{Budget, WorkKind};
@@ -31,6 +32,7 @@ struct Inner {
     signing: Counter,
     lookups: Counter,
     drains: Counter,
+    connections: ConnectionNumbers,
     spare_buffers: RefCell<Vec<Vec<u8>>>,
     chains: RefCell<ChainCache>,
     /// What is served now: a few.
@@ -57,7 +59,8 @@ enum PlaceKind {
 }
 
 impl Desk {
-    /// The desk of one of `workers` workers.
+    /// The desk of one of `workers` workers. Its connections are known by `nonce`, which no other worker of any boot
+    /// has, and a number: random in a running engine, given in a simulation.
     ///
     /// # Errors
     /// [`StackError`] if the stacks cannot be had.
@@ -65,6 +68,7 @@ impl Desk {
         limits: &Limits,
         chains: ChainCacheLimits,
         workers: usize,
+        nonce: u64,
     ) -> Result<Self, StackError> {
         let stacks = Stacks::new(limits.stacks(), workers)?;
         let counter = |most| Counter { taken: Cell::new(0), most };
@@ -74,6 +78,7 @@ impl Desk {
                 signing: counter(limits.signing_suspensions),
                 lookups: counter(limits.lookup_suspensions),
                 drains: counter(limits.drains),
+                connections: ConnectionNumbers::new(nonce),
                 spare_buffers: RefCell::default(),
                 chains: RefCell::new(ChainCache::new(chains)),
                 listeners: RefCell::default(),
@@ -144,6 +149,11 @@ impl Desk {
 
     pub(crate) fn remember_chain(&self, key: ChainKey, chain: &Arc<VerifiedChain>) {
         self.inner.chains.borrow_mut().insert(key, Arc::clone(chain));
+    }
+
+    /// The name of another connection.
+    pub(crate) fn name_connection(&self) -> ConnectionId {
+        self.inner.connections.take()
     }
 
     pub(crate) fn stacks(&self) -> &Stacks {

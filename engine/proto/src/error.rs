@@ -59,6 +59,8 @@ macro_rules! reasons {
 use AlertDescription as Alert;
 
 reasons! {
+    /// A balancer that has to say on whose behalf it connects has not: the PROXY header is missing or malformed.
+    ProxyHeader = "proxy_header", Peer, None;
     /// The ClientHello is larger than the limit.
     ClientHelloTooLarge = "client_hello_too_large", Peer, Some(Alert::DecodeError);
     /// What arrived is not TLS, or TLS that cannot be parsed or decrypted.

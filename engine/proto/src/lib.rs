@@ -13,6 +13,7 @@
 
 mod chain_cache;
 mod connection;
+mod connection_id;
 mod desk;
 mod error;
 pub mod identity;
@@ -30,6 +31,7 @@ pub mod whoami;
 
 pub use chain_cache::{ChainCacheFacts, ChainCacheLimits};
 pub use connection::{Authorized, Connection, VerifiedClient};
+pub use connection_id::ConnectionId;
 pub use countersign_fiber::StackError;
 pub use desk::Desk;
 pub use error::{Blame, Reason};
@@ -45,6 +47,6 @@ pub use seam::{Budget, Outcome, Work, WorkFailure, WorkKind};
 pub use time::{Moment, Now};
 pub use tls::{
     ChainError, ChainLimits, ClientAuth, Credentials, CredentialsError, Evidence, Groups, Handoff,
-    Identity, Issued, Issuer, Possession, TlsParameters, TlsVersion, TrustDomain, TrustDomainError,
-    VerifiedChain, default_suites, provider,
+    Identity, Issued, Issuer, Possession, ServerCertificate, TlsParameters, TlsVersion,
+    TrustDomain, TrustDomainError, VerifiedChain, default_suites, provider,
 };

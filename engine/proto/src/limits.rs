@@ -1,5 +1,6 @@
 //! Every limit of a connection and of a worker, with the relations that must hold between them.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Largest TLS record on the wire: header, 2^14 bytes and the 2,048 bytes of expansion that TLS 1.2
@@ -15,6 +16,17 @@ pub const BULK_BYTES: usize = 262_144;
 /// What a client's handshake messages may pile up to before rustls has one whole: the largest message
 /// that it reads (64 KiB), in a few records.
 pub const HANDSHAKE_INPUT_BYTES_MAX: usize = 80 * 1024;
+
+/// What a receiver of our PROXY headers takes, as far as it can be configured: whole headers. nginx before 1.23.3
+/// reads no more than the least; lengths of two bytes end at the most.
+pub const PROXY_HEADER_BYTES: RangeInclusive<usize> = 107..=65_535;
+
+/// The same of the value of one TLV at the top level of a header.
+pub const PROXY_TLV_BYTES: RangeInclusive<usize> = 64..=65_535;
+
+/// The longest PROXY header that is read from a balancer. Without TLVs none has more than 232 bytes (unix sockets,
+/// proxy-protocol.txt section 2.2); this leaves room for a client's certificate among them.
+pub const RECEIVED_PROXY_HEADER_BYTES_MAX: usize = 8 * 1024;
 
 /// More suspended handshakes than this per worker cannot be configured.
 pub const SUSPENSIONS_MAX: usize = 4_096;
@@ -158,6 +170,11 @@ const _: () = assert!(RECORD_WIRE_BYTES <= RELAY_BYTES_MAX);
 // built-in upstream may have waiting.
 const _: () = assert!(CHAIN_BYTES_MAX <= crate::identity::MAX_CERTIFICATE_BYTES);
 const _: () = assert!(crate::whoami::MAX_HEAD_BYTES <= crate::whoami::MAX_PENDING_OUTPUT_BYTES);
+// A PROXY header without TLVs fits into the smallest one, and a header of either version can be read.
+const _: () = assert!(crate::proxy_protocol::ADDRESSES_BYTES_MAX <= *PROXY_HEADER_BYTES.start());
+const _: () = assert!(crate::proxy_protocol::V1_BYTES_MAX <= RECEIVED_PROXY_HEADER_BYTES_MAX);
+const _: () = assert!(*PROXY_HEADER_BYTES.end() <= u16::MAX as usize);
+const _: () = assert!(*PROXY_TLV_BYTES.end() <= u16::MAX as usize);
 
 #[cfg(test)]
 mod tests {

@@ -2,13 +2,14 @@
 //! for it alone, so that no reference count is contended.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::error::Reason;
 use crate::limits::Limits;
 use crate::op::UpstreamAddress;
-use crate::policy::Policy;
+use crate::policy::{Action, AddressPrefix, Policy};
+use crate::proxy_protocol::Format;
 use crate::tls::Identity;
 
 /// One listener as a worker sees it: identities, a policy, an upstream.
@@ -32,6 +33,8 @@ pub struct Listener {
     pub announce: Announce,
     /// What becomes of a connection whose client would not be let in any more.
     pub withdrawal: Withdrawal,
+    /// Balancers in front, which say by a PROXY protocol header on whose behalf they connect, and must.
+    pub proxy_from: Vec<AddressPrefix>,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -83,14 +86,26 @@ impl Consequence {
     }
 }
 
+impl Listener {
+    /// Is it a balancer's address?
+    #[must_use]
+    pub fn is_balancer(&self, address: IpAddr) -> bool {
+        // A listener on [::] sees IPv4 addresses in their mapped form.
+        let address = address.to_canonical();
+        self.proxy_from.iter().any(|prefix| prefix.matches(Action::Allow, address))
+    }
+}
+
 /// How an upstream is told of the client before its first byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Announce {
     /// Not at all.
     #[default]
     Nothing,
+    /// By a PROXY protocol header, version 1: addresses alone, as text.
+    ProxyV1,
     /// By a PROXY protocol header, version 2.
-    ProxyV2,
+    ProxyV2(Format),
 }
 
 /// The identities of a listener, chosen by the server name that the client asks for (RFC 6066 §3).

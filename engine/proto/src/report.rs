@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{CipherSuite, NamedGroup};
+use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 
+use crate::connection_id::ConnectionId;
 use crate::error::Reason;
 use crate::identity::ClientIdentity;
 use crate::listener::Consequence;
 use crate::policy::Verdict;
+use crate::proxy_protocol::TlvSet;
 use crate::time::Moment;
-use crate::tls::TlsVersion;
+use crate::tls::{ServerCertificate, TlsVersion, signature_scheme_name};
 
 /// Something worth counting.
 #[derive(Debug)]
@@ -94,6 +96,10 @@ pub struct TlsFacts {
     pub suite: CipherSuite,
     /// The key agreement group.
     pub group: Option<NamedGroup>,
+    /// What we signed the handshake with.
+    pub signature_scheme: Option<SignatureScheme>,
+    /// Of the identity that answered.
+    pub server_certificate: ServerCertificate,
 }
 
 /// Bytes that went through one side of a connection, on the wire.
@@ -110,8 +116,12 @@ pub struct Traffic {
 pub struct Report {
     /// [`Listener::name`](crate::Listener::name).
     pub listener: Arc<str>,
-    /// The client's address.
+    /// Its name, which the upstream may be told.
+    pub connection: ConnectionId,
+    /// The client's address; where a balancer is in front, as told by that.
     pub client: SocketAddr,
+    /// The address of the balancer in front that speaks for the client.
+    pub balancer: Option<SocketAddr>,
     /// The server name that the client asked for (RFC 6066 §3).
     pub server_name: Option<String>,
     /// The application protocol that was agreed on (RFC 7301).
@@ -134,6 +144,8 @@ pub struct Report {
     pub reason: Option<Reason>,
     /// More about the reason, for the operator.
     pub detail: Option<String>,
+    /// What the upstream should have been told and was not, or not whole.
+    pub untold: TlvSet,
     /// When it was accepted.
     pub accepted_at: Moment,
     /// When its handshake was done.
@@ -148,10 +160,17 @@ pub struct Report {
 
 impl Report {
     /// Of a connection that was just accepted.
-    pub(crate) fn begin(listener: Arc<str>, client: SocketAddr, now: Moment) -> Self {
+    pub(crate) fn begin(
+        listener: Arc<str>,
+        connection: ConnectionId,
+        client: SocketAddr,
+        now: Moment,
+    ) -> Self {
         Self {
             listener,
+            connection,
             client,
+            balancer: None,
             server_name: None,
             alpn: None,
             tls: None,
@@ -163,6 +182,7 @@ impl Report {
             withdrawn: None,
             reason: None,
             detail: None,
+            untold: TlvSet::default(),
             accepted_at: now,
             established_at: None,
             ended_at: now,
@@ -192,6 +212,12 @@ impl TlsFacts {
             }
             _ => "unknown",
         }
+    }
+
+    /// The name in OpenSSL's style of what we signed the handshake with.
+    #[must_use]
+    pub fn signature_scheme_name(&self) -> Option<&'static str> {
+        self.signature_scheme.and_then(signature_scheme_name)
     }
 
     /// The group's name as IANA registered it; `None` while TLS 1.2 has not come to the client's share.

@@ -34,6 +34,8 @@ pub(crate) enum Report {
     Time,
     /// The server name as rustls has read it: is it the one that the identity was chosen by?
     ServerName(Option<String>),
+    /// We are about to sign the handshake.
+    Signing(SignatureScheme),
     /// Is the chain known that the client has presented?
     Presented(ChainKey),
     /// The client's chain holds; whether it was known.

@@ -3,6 +3,8 @@
 
 use std::ops::RangeInclusive;
 
+use countersign_proto::limits::{PROXY_HEADER_BYTES, PROXY_TLV_BYTES};
+
 /// One key.
 #[derive(Debug)]
 pub struct Key {
@@ -153,7 +155,11 @@ pub static ALL: &[Key] = &[
     key("listener.listen", Kind::Text, None, "an IP address and port; unique", r#""0.0.0.0:8443""#),
     key("listener.upstream", Kind::Text, None, "HOST:PORT, unix:/PATH or builtin:whoami", r#""127.0.0.1:8080""#),
     key("listener.upstream_plaintext", Kind::Switch, Some("false"), "", "true"),
-    key("listener.proxy_protocol", Kind::Choice(&["none", "v2"]), Some(r#""none""#), r#""none" or "v2""#, r#""v2""#),
+    key("listener.proxy_protocol", Kind::Choice(&["none", "v1", "v2"]), Some(r#""none""#), r#""none", "v1" or "v2""#, r#""v2""#),
+    key("listener.proxy_tlvs", Kind::Texts, Some(r#"["crc32c", "alpn", "authority", "unique_id", "ssl", "ssl_cn", "ssl_cipher", "ssl_sig_alg", "ssl_key_alg", "ssl_group", "ssl_sig_scheme", "identity"]"#), "these, and `ssl_client_cert`; those that begin with `ssl_` need `ssl`", r#"["crc32c", "unique_id", "ssl", "ssl_cn"]"#),
+    key("listener.proxy_header_bytes", Kind::Count(PROXY_HEADER_BYTES), Some("4096"), "107 to 65535", "4096"),
+    key("listener.proxy_tlv_bytes", Kind::Count(PROXY_TLV_BYTES), Some("1024"), "64 to 65535", "1024"),
+    key("listener.proxy_from", Kind::Texts, Some("[]"), "at most 256 IP addresses and ranges of them", r#"["10.0.0.0/24", "2001:db8::7"]"#),
     key("listener.allow", Kind::TextOrTexts, None, "at least one rule; with `deny` at most 10000", r#"["cn=payments-*"]"#),
     key("listener.deny", Kind::TextOrTexts, Some("[]"), "with `allow` at most 10000 rules", r#"["cn=payments-test"]"#),
     key("listener.shadow_allow", Kind::TextOrTexts, Some("the rules of `allow`, where there is `shadow_deny`"), "at least one rule; with `shadow_deny` at most 10000", r#"["cn=payments-* && lifetime<=24h"]"#),

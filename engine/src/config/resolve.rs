@@ -3,6 +3,7 @@
 mod address;
 mod credentials;
 mod identity;
+mod proxy;
 mod rules;
 mod server_name;
 mod tls;
@@ -12,9 +13,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use countersign_proto::{
-    Announce, ChainCacheLimits, Consequence, Handoff, UpstreamAddress, Withdrawal,
-};
+use countersign_proto::{ChainCacheLimits, Consequence, Handoff, Withdrawal};
 
 use super::errors::{At, ConfigErrors, Problems, Spot, quoted};
 use super::keys;
@@ -81,7 +80,8 @@ pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, C
 fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<ListenerConfig> {
     let addresses = address::listen(raw, problems);
     let upstream = upstream::resolve(raw, problems);
-    let announce = announce(raw, upstream.as_ref(), problems);
+    let announce = proxy::announce(raw, upstream.as_ref(), problems);
+    let proxy_from = proxy::balancers(raw, problems);
     let rules = rules::resolve(raw, problems);
     limits(&raw.limits, problems);
     connections(raw, whole, problems);
@@ -93,6 +93,7 @@ fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<
     else {
         return Vec::new();
     };
+    let (Some(announce), Some(proxy_from)) = (announce, proxy_from) else { return Vec::new() };
     let listeners: Vec<_> = addresses
         .into_iter()
         .map(|address| ListenerConfig {
@@ -106,6 +107,7 @@ fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<
             upstream: upstream.clone(),
             announce,
             withdrawal: withdrawal(raw),
+            proxy_from: proxy_from.clone(),
             max_connections: raw.max_connections.as_ref().map(|at| at.value),
             limits: raw.limits.values.clone(),
         })
@@ -117,22 +119,6 @@ fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<
         }
     }
     listeners
-}
-
-fn announce(
-    raw: &RawListener,
-    upstream: Option<&UpstreamAddress>,
-    problems: &mut Problems<'_>,
-) -> Announce {
-    match &raw.proxy_protocol {
-        Some(at) if at.value == "v2" => {
-            if upstream == Some(&UpstreamAddress::Whoami) {
-                problems.warning(&at.spot, "the built-in upstream takes no PROXY protocol header");
-            }
-            Announce::ProxyV2
-        }
-        _ => Announce::Nothing,
-    }
 }
 
 /// What becomes of a connection whose client would not be let in any more.

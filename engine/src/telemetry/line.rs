@@ -1,6 +1,7 @@
 //! Log lines. Every text of a peer is escaped.
 
 use countersign_proto::identity::Printable;
+use countersign_proto::proxy_protocol::Tlv;
 use countersign_proto::{ClientIdentity, Comparison, Report, ShadowReport, TlsFacts, Withdrawn};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -80,8 +81,10 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
     let line = ConnectionLine {
         time: timestamp(),
         event: "connection",
+        connection: report.connection.to_string(),
         listener: &report.listener,
         client: report.client.to_string(),
+        balancer: report.balancer.map(|balancer| balancer.to_string()),
         server_name: report.server_name.as_deref().map(Printable),
         alpn: report.alpn.as_deref().map(Printable),
         result: if report.allowed { "allowed" } else { "refused" },
@@ -95,6 +98,8 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
         chain: report.chain_cached.map(|cached| if cached { "cached" } else { "verified" }),
         rule: report.rule.as_deref().map(Printable),
         shadow: report.shadow.as_ref().map(ShadowFields::of),
+        proxy_tlvs_left_out: (!report.untold.is_empty())
+            .then(|| report.untold.iter().map(Tlv::name).collect()),
         handshake_us: report.established_at.map(|at| micros(at - report.accepted_at)),
         duration_us: micros(report.ended_at - report.accepted_at),
         client_bytes_received: report.client_traffic.received,
@@ -112,8 +117,10 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
 struct ConnectionLine<'a> {
     time: String,
     event: &'static str,
+    connection: String,
     listener: &'a str,
     client: String,
+    balancer: Option<String>,
     server_name: Option<Printable<'a>>,
     alpn: Option<Printable<'a>>,
     result: &'static str,
@@ -127,6 +134,7 @@ struct ConnectionLine<'a> {
     chain: Option<&'static str>,
     rule: Option<Printable<'a>>,
     shadow: Option<ShadowFields<'a>>,
+    proxy_tlvs_left_out: Option<Vec<&'static str>>,
     handshake_us: Option<u64>,
     duration_us: u64,
     client_bytes_received: u64,

@@ -210,8 +210,31 @@ client_ca = "clients-ca.pem"
         &["11:12: listener.upstream: `127.0.0.1` is not HOST:PORT, unix:/path or builtin:whoami, or cannot be resolved (invalid socket address)"]),
     breakage("a choice that there is not",
         r#"upstream = "127.0.0.1:8080""#, r#"upstream = "127.0.0.1:8080"
-proxy_protocol = "v1""#,
-        &[r#"12:18: listener.proxy_protocol: `v1` is not known here; it must be "none" or "v2""#]),
+proxy_protocol = "v3""#,
+        &[r#"12:18: listener.proxy_protocol: `v3` is not known here; it must be "none", "v1" or "v2""#]),
+    breakage("things that cannot be told",
+        r#"upstream = "127.0.0.1:8080""#, r#"upstream = "127.0.0.1:8080"
+proxy_protocol = "v2"
+proxy_tlvs = ["alpn", "netns", "alpn"]"#,
+        &["13:23: listener.proxy_tlvs: `netns` is nothing that can be told; there are crc32c, alpn, authority, unique_id, ssl, ssl_cn, ssl_cipher, ssl_sig_alg, ssl_key_alg, ssl_group, ssl_sig_scheme, ssl_client_cert, identity",
+          "13:32: listener.proxy_tlvs: `alpn` stands twice; keep one"]),
+    breakage("something within what is not told",
+        r#"upstream = "127.0.0.1:8080""#, r#"upstream = "127.0.0.1:8080"
+proxy_protocol = "v2"
+proxy_tlvs = ["crc32c", "ssl_cn", "ssl_cipher"]"#,
+        &[r#"13:25: listener.proxy_tlvs: `ssl_cn` stands within the TLV `ssl`; add "ssl" too"#]),
+    breakage("a receiver that takes too little",
+        r#"upstream = "127.0.0.1:8080""#, r#"upstream = "127.0.0.1:8080"
+proxy_header_bytes = 106
+proxy_tlv_bytes = 65536"#,
+        &["12:22: listener.proxy_header_bytes: it is `106`; it must be 107 to 65535",
+          "13:19: listener.proxy_tlv_bytes: it is `65536`; it must be 64 to 65535"]),
+    breakage("balancers that are none",
+        r#"upstream = "127.0.0.1:8080""#, r#"upstream = "127.0.0.1:8080"
+proxy_from = ["balancer.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8"]"#,
+        &["12:15: listener.proxy_from: `balancer.example` is no IP address: write one as 192.0.2.7 or 2001:db8::7, a range as 10.0.0.0/8 or 2001:db8::/32",
+          "12:35: listener.proxy_from: `/33` is no length of a prefix: write a number from 0 to 32, a netmask in bits",
+          "12:50: listener.proxy_from: `10.0.0.1/8` sets bits beyond its prefix: write 10.0.0.0/8 for the range, 10.0.0.1 for the one address"]),
     breakage("a log that there is not",
         r#"drain_timeout = "5s""#, r#"drain_timeout = "5s"
 log_connections = "some""#,

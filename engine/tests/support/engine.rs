@@ -227,6 +227,7 @@ fn listener(limits: Limits) -> ListenerConfig {
         upstream: UpstreamAddress::Whoami,
         announce: Announce::Nothing,
         withdrawal: Withdrawal::default(),
+        proxy_from: Vec::new(),
         max_connections: None,
         limits,
     }

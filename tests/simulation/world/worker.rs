@@ -8,6 +8,7 @@ use countersign_proto::{
     TlsParameters, UpstreamAddress,
 };
 
+use crate::front::balancers;
 use crate::pki::{Pki, Regime, policy, policy_for_everyone};
 use crate::plan::WorldPlan;
 use crate::provider::{self, P256, X25519};
@@ -19,8 +20,9 @@ pub(super) struct Worker {
     pub(super) listeners: [Arc<Listener>; 3],
 }
 
-pub(super) fn worker(plan: &WorldPlan, sabotage: Sabotage) -> Worker {
-    let desk = Desk::new(&plan.limits, ChainCacheLimits::default(), plan.workers).expect("stacks");
+pub(super) fn worker(plan: &WorldPlan, number: u64, sabotage: Sabotage) -> Worker {
+    let desk =
+        Desk::new(&plan.limits, ChainCacheLimits::default(), plan.workers, number).expect("stacks");
     let worker = Worker { desk, listeners: listeners(plan, sabotage, Regime::Usual) };
     worker.desk.publish(worker.listeners.to_vec());
     worker
@@ -62,6 +64,7 @@ fn listeners(plan: &WorldPlan, sabotage: Sabotage, regime: Regime) -> [Arc<Liste
             generation: 1,
             identities: Identities::new(vec![(Vec::new(), identity)], false),
             announce: Announce::Nothing,
+            proxy_from: balancers(),
             policy: rules.clone(),
             // It would let everyone in, and lets nobody in.
             shadow: Some(policy_for_everyone()),

@@ -6,10 +6,11 @@ use super::core::Core;
 use super::relay::Relay;
 use super::standing::Prospect;
 use super::timer::Timer;
+use super::verify::VerifiedClient;
 use crate::error::Reason;
 use crate::listener::Announce;
 use crate::op::{ConnectError, Op, UpstreamAddress};
-use crate::proxy_protocol::{self, CertificateState, ProxyTls};
+use crate::proxy_protocol::{self, Announcement, CertificateState, ProxyClient, ProxyTls};
 use crate::record::RecordLayer;
 
 pub(super) struct ExpectUpstream {
@@ -61,24 +62,48 @@ impl ExpectUpstream {
 
 /// Tells the upstream who is coming, before its first byte, if it wants to hear it.
 fn announce(core: &mut Core, authorized: &Authorized) {
-    if core.listener.announce == Announce::Nothing {
-        return;
-    }
-    let identity = authorized.client().map(|client| client.identity());
-    let common_name = identity.and_then(|identity| match identity.common_names() {
-        [only] => Some(only.as_str()),
-        _ => None,
-    });
-    let certificate = match identity {
-        Some(_) => CertificateState::Verified,
-        None => CertificateState::None,
+    let (source, destination) = (core.report.client, core.destination);
+    let certificate = core.client_certificate.take();
+    let format = match &core.listener.announce {
+        Announce::Nothing => return,
+        Announce::ProxyV1 => {
+            return proxy_protocol::write_v1(core.upstream.out(), source, destination);
+        }
+        Announce::ProxyV2(format) => format,
     };
-    let tls = core.report.tls.as_ref().map(|facts| ProxyTls {
+    let client = authorized.client();
+    let told = client.map_or_else(ProxyClient::default, |client| ProxyClient {
+        signature_scheme: client.signature_scheme_name(),
+        certificate: certificate.as_deref(),
+        ..ProxyClient::of(client.identity())
+    });
+    let report = &core.report;
+    let key = report.tls.as_ref().and_then(|facts| facts.server_certificate.key_name());
+    let tls = report.tls.as_ref().map(|facts| ProxyTls {
         version: facts.version.name(),
         cipher: facts.suite_name(),
-        common_name,
-        certificate,
+        group: facts.group_name(),
+        certificate_signature: facts.server_certificate.signature_name(),
+        certificate_key: key.as_deref(),
+        signature_scheme: facts.signature_scheme_name(),
+        certificate: certificate_state(client),
+        client: told,
     });
-    let (source, destination) = (core.report.client, core.listener.address);
-    proxy_protocol::header(core.upstream.out(), source, destination, tls.as_ref());
+    let announcement = Announcement {
+        source,
+        destination,
+        connection: Some(report.connection),
+        authority: report.server_name.as_deref(),
+        alpn: report.alpn.as_deref(),
+        tls,
+    };
+    core.report.untold = proxy_protocol::write_v2(core.upstream.out(), &announcement, format);
+}
+
+/// What a client has proven over this connection. Every handshake is a full one.
+fn certificate_state(client: Option<&VerifiedClient>) -> CertificateState {
+    match client {
+        Some(_) => CertificateState::Verified,
+        None => CertificateState::None,
+    }
 }

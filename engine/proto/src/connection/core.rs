@@ -31,6 +31,10 @@ pub(super) struct Core {
     pub(super) urgent: Option<Op>,
     pub(super) events: VecDeque<Event>,
     pub(super) report: Report,
+    /// Whereto the client has connected; where a balancer is in front, as told by that.
+    pub(super) destination: SocketAddr,
+    /// DER, from the end of the handshake until the upstream is told of it; only where it is to be told.
+    pub(super) client_certificate: Option<Box<[u8]>>,
     pub(super) stopping: bool,
     pub(super) standing: Standing,
     operations: u64,
@@ -38,10 +42,13 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(listener: Arc<Listener>, desk: Desk, client: SocketAddr, now: Now) -> Self {
-        let report = Report::begin(Arc::clone(&listener.name), client, now.moment);
+        let connection = desk.name_connection();
+        let report = Report::begin(Arc::clone(&listener.name), connection, client, now.moment);
         let standing = Standing::begin(&desk);
         Self {
             now,
+            destination: listener.address,
+            client_certificate: None,
             listener,
             client: Stream::open(Side::Client, desk.clone()),
             upstream: Stream::absent(Side::Upstream, desk.clone()),
@@ -145,7 +152,8 @@ impl Core {
         self.timers.stop_all();
         self.urgent = None;
         let listener = Arc::clone(&self.listener.name);
-        let next = Report::begin(listener, self.report.client, self.now.moment);
+        let Report { connection, client, .. } = self.report;
+        let next = Report::begin(listener, connection, client, self.now.moment);
         let mut report = mem::replace(&mut self.report, next);
         report.ended_at = self.now.moment;
         report.client_traffic = self.client.traffic;

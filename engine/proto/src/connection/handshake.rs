@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use countersign_fiber::{Fiber, NoStack, Panicked, Progress};
-use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
+use rustls::{ServerConfig, SignatureScheme};
 
 use super::Phase;
 use super::authorize::Authorized;
@@ -16,13 +16,15 @@ use super::verify::VerifiedClient;
 use crate::desk::Place;
 use crate::error::{Blame, Reason};
 use crate::limits::HANDSHAKE_INPUT_BYTES_MAX;
+use crate::listener::Announce;
 use crate::op::{Op, OperationId};
 use crate::policy::Policy;
+use crate::proxy_protocol::Tlv;
 use crate::record::{RecordError, TrafficRecords};
 use crate::report::{Event, TlsFacts};
 use crate::seam::{Known, Outcome, Reply, Report, Request, Verdict, WorkFailure};
 use crate::tls::flight::{self, Advance, Flight};
-use crate::tls::{ClientAuth, ClientHello, TlsVersion, VerifiedChain};
+use crate::tls::{ClientAuth, ClientHello, ServerCertificate, TlsVersion, VerifiedChain};
 
 pub(super) struct ExpectFinished {
     step: Step,
@@ -32,6 +34,9 @@ pub(super) struct ExpectFinished {
     authorized: Option<Authorized>,
     /// May the client come without a certificate?
     anonymous: Anonymous,
+    /// What answers, and what it has signed with.
+    certificate: ServerCertificate,
+    signed_with: Option<SignatureScheme>,
     /// Why the step that runs is about to fail, as said by whoever makes it fail.
     problem: Option<(Reason, String)>,
     /// We have sent encrypted records: an alert of our own in plaintext would not be understood.
@@ -67,6 +72,7 @@ type StepProgress = Progress<Request, Reply, StepEnd>;
 pub(super) struct Choice {
     config: Arc<ServerConfig>,
     anonymous: Anonymous,
+    certificate: ServerCertificate,
 }
 
 impl Choice {
@@ -92,7 +98,8 @@ impl Choice {
                 "no client is asked for a certificate, and no rule lets an anonymous one in";
             return Err(core.refuse_in_plaintext(Reason::DeniedByRule, detail));
         }
-        Ok(Self { config: identity.config_for(hello), anonymous })
+        let certificate = identity.certificate();
+        Ok(Self { config: identity.config_for(hello), anonymous, certificate })
     }
 }
 
@@ -111,6 +118,8 @@ impl ExpectFinished {
             chain: None,
             authorized: None,
             anonymous: choice.anonymous,
+            certificate: choice.certificate,
+            signed_with: None,
             problem: None,
             encrypted: false,
         });
@@ -251,6 +260,10 @@ impl ExpectFinished {
                 self.problem.get_or_insert((Reason::Internal, detail));
                 Reply::Verdict(Verdict::Denied)
             }
+            Report::Signing(scheme) => {
+                self.signed_with = Some(scheme);
+                Reply::Noted
+            }
             Report::Presented(key) => Reply::Chain(core.desk.known_chain(&key, core.now.unix)),
             Report::Chain(key, chain, known) => {
                 core.report.chain_cached = Some(known == Known::Before);
@@ -305,7 +318,7 @@ impl ExpectFinished {
 
     fn ended(mut self: Box<Self>, core: &mut Core, end: StepEnd) -> Phase {
         let StepEnd { tls, flight: Flight { mut output, rest }, result } = end;
-        note_facts(core, &tls);
+        self.note_facts(core, &tls);
         let advance = match result {
             Ok(advance) => advance,
             Err(error) => {
@@ -372,6 +385,7 @@ impl ExpectFinished {
         core.report.rule = Some(Arc::clone(authorized.rule()));
         core.report.alpn =
             tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+        core.client_certificate = certificate_to_tell(core, &tls);
         let records = match records(tls) {
             Ok(records) => records,
             Err(error) => return core.give_up(error.reason, error.detail),
@@ -382,6 +396,22 @@ impl ExpectFinished {
         core.events.push_back(Event::Established { handshake });
         core.watch_expiry();
         ExpectUpstream::begin(core, authorized, Box::new(records), unread)
+    }
+
+    fn note_facts(&self, core: &mut Core, tls: &UnbufferedServerConnection) {
+        let version = match tls.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
+            Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+            _ => return,
+        };
+        let Some(suite) = tls.negotiated_cipher_suite() else { return };
+        core.report.tls = Some(TlsFacts {
+            version,
+            suite: suite.suite(),
+            group: tls.negotiated_key_exchange_group().map(|group| group.name()),
+            signature_scheme: self.signed_with,
+            server_certificate: self.certificate,
+        });
     }
 
     /// Ends the handshake with the right alert: rustls' own where it has chosen one; ours, in
@@ -419,15 +449,14 @@ fn records(tls: UnbufferedServerConnection) -> Result<TrafficRecords, RecordErro
     TrafficRecords::new(version, secrets, Some(Box::new(kernel)))
 }
 
-fn note_facts(core: &mut Core, tls: &UnbufferedServerConnection) {
-    let version = match tls.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
-        Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
-        _ => return,
-    };
-    let Some(suite) = tls.negotiated_cipher_suite() else { return };
-    let group = tls.negotiated_key_exchange_group().map(|group| group.name());
-    core.report.tls = Some(TlsFacts { version, suite: suite.suite(), group });
+/// The client's certificate, where the upstream wants it: rustls and what it holds are about to go.
+fn certificate_to_tell(core: &Core, tls: &UnbufferedServerConnection) -> Option<Box<[u8]>> {
+    match core.listener.announce {
+        Announce::ProxyV2(format) if format.tlvs.contains(Tlv::SslClientCert) => {
+            tls.peer_certificates()?.first().map(|der| der.as_ref().into())
+        }
+        _ => None,
+    }
 }
 
 /// Looks through whole records for one of type application_data, as TLS 1.3 disguises every encrypted

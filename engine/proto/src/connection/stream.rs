@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn whoever_has_nothing_to_send_owns_no_buffer() {
-        let desk = Desk::new(&Limits::default(), ChainCacheLimits::default(), 1).expect("stacks");
+        let desk =
+            Desk::new(&Limits::default(), ChainCacheLimits::default(), 1, 0).expect("stacks");
         let mut stream = Stream::open(Side::Client, desk.clone());
         stream.out().extend_from_slice(b"answer");
         let Some(Op::Send(_, mut buffer)) = stream.poll_op(false) else { panic!("a send") };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::identity::ClientIdentity;
 use crate::policy::Subject;
-use crate::tls::{Evidence, Possession, VerifiedChain};
+use crate::tls::{Evidence, Possession, VerifiedChain, signature_scheme_name};
 use rustls::SignatureScheme;
 use rustls_pki_types::UnixTime;
 
@@ -61,5 +61,11 @@ impl VerifiedClient {
     #[must_use]
     pub fn signature_scheme(&self) -> SignatureScheme {
         self.scheme
+    }
+
+    /// The same, by its name in OpenSSL's style.
+    #[must_use]
+    pub fn signature_scheme_name(&self) -> Option<&'static str> {
+        signature_scheme_name(self.scheme)
     }
 }

@@ -12,6 +12,7 @@ use rustls::{NamedGroup, ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use crate::seam::{self, Reply, Report, Verdict};
+use crate::tls::openssl_names::ServerCertificate;
 use crate::tls::provider::{self, Groups, default_groups, default_suites};
 use crate::tls::signer::IdentityKey;
 use crate::tls::verifier::ClientVerifier;
@@ -103,6 +104,7 @@ pub enum CredentialsError {
 pub struct Identity {
     client_auth: ClientAuth,
     domain: Option<Arc<TrustDomain>>,
+    certificate: ServerCertificate,
     any_group: Arc<ServerConfig>,
     by_group: Vec<(NamedGroup, Arc<ServerConfig>)>,
 }
@@ -146,7 +148,10 @@ impl Identity {
         }
         // Where no client is asked for a certificate, none is trusted.
         let domain = domain.filter(|_| client_auth != ClientAuth::None);
-        Ok(Self { client_auth, domain, any_group: build(Arc::new(provider))?, by_group })
+        let certificate =
+            credentials.chain.first().map(|der| ServerCertificate::read(der)).unwrap_or_default();
+        let any_group = build(Arc::new(provider))?;
+        Ok(Self { client_auth, domain, certificate, any_group, by_group })
     }
 
     /// Whom it trusts; `None` where no client is asked for a certificate.
@@ -158,6 +163,12 @@ impl Identity {
     #[must_use]
     pub fn client_auth(&self) -> ClientAuth {
         self.client_auth
+    }
+
+    /// What an upstream may be told of its certificate.
+    #[must_use]
+    pub fn certificate(&self) -> ServerCertificate {
+        self.certificate
     }
 
     /// The configuration for a client: that of the first group, in the server's order, for which its

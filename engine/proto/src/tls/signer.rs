@@ -6,7 +6,7 @@ use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 
-use crate::seam::{self, Outcome, Work, WorkFailure};
+use crate::seam::{self, Outcome, Report, Work, WorkFailure};
 
 /// A key whose failures reach the connection with their reason, and whose signatures may leave the
 /// step.
@@ -46,6 +46,8 @@ struct IdentitySigner {
 
 impl Signer for IdentitySigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        // For the upstream's ears; outside a step there is nobody to tell.
+        let _ = seam::report(Report::Signing(self.scheme()));
         let outcome = match &self.handed_out {
             Some(key) => seam::hand_out(Work::Sign {
                 key: Arc::clone(key),

@@ -81,6 +81,7 @@ impl Estate {
         let names = vec!["here.example".to_owned()];
         Listener {
             shadow: None,
+            proxy_from: Vec::new(),
             name: "door".into(),
             address: SocketAddr::from(([127, 0, 0, 1], 8_443)),
             generation: 1,
