@@ -58,8 +58,10 @@ impl Ring {
         if slot.is_idle() {
             self.advance_closing(socket);
         } else {
+            let receive = slot.lone_receive();
             slot.begin(Kind::Cancel);
-            self.start(Operation::Cancel { target: CancelTarget::Socket(socket) });
+            let target = CancelTarget::Socket { socket, receive };
+            self.start(Operation::Cancel { target });
         }
     }
 

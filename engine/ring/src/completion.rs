@@ -153,7 +153,7 @@ impl Ring {
                 Kind::Shutdown,
                 Event::ShutDown { tag, socket, result: result.map(drop) },
             ),
-            Operation::Cancel { target: CancelTarget::Socket(socket) } => {
+            Operation::Cancel { target: CancelTarget::Socket { socket, .. } } => {
                 // How many it found does not matter: those that it missed were ending anyway.
                 self.end(socket, Kind::Cancel);
                 self.advance_closing(socket)

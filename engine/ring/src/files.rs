@@ -1,6 +1,7 @@
 //! The table of direct descriptors: which slot is free, and what is in flight on the others.
 
 use crate::closing::Closing;
+use crate::user_data::UserData;
 
 /// A connection of one ring: a slot of its direct descriptor table, and the generation of the slot
 /// in which this connection had it.
@@ -59,9 +60,20 @@ pub(crate) struct Slot {
     pub(crate) state: State,
     pub(crate) family: Family,
     pending: u8,
+    /// The receive that is in flight, or was last.
+    receive: UserData,
 }
 
 impl Slot {
+    /// The receive that is in flight, if nothing else is.
+    pub(crate) fn lone_receive(&self) -> Option<UserData> {
+        (self.pending == Kind::Receive as u8).then_some(self.receive)
+    }
+
+    pub(crate) fn note_receive(&mut self, receive: UserData) {
+        self.receive = receive;
+    }
+
     /// # Panics
     ///
     /// If one of this kind is in flight already: the worker has lost count, which is our bug.
@@ -89,7 +101,13 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new(slots: u32) -> Files {
-        let empty = || Slot { generation: 0, state: State::Free, family: Family::Tcp, pending: 0 };
+        let empty = || Slot {
+            generation: 0,
+            state: State::Free,
+            family: Family::Tcp,
+            pending: 0,
+            receive: UserData::from_u64(0),
+        };
         Files {
             slots: std::iter::repeat_with(empty).take(slots as usize).collect(),
             free: (0..slots).rev().collect(),

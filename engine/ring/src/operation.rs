@@ -63,8 +63,10 @@ pub(crate) enum Operation {
 /// What a cancellation is aimed at.
 #[derive(Copy, Clone)]
 pub(crate) enum CancelTarget {
-    /// Everything in flight on the socket's slot.
-    Socket(Socket),
+    /// Everything in flight on the socket's slot. Where that is a receive and nothing else the kernel
+    /// is told which: it finds that one at once, and for a slot it looks at all that wait (io_uring's
+    /// poll table has the user data as its key).
+    Socket { socket: Socket, receive: Option<UserData> },
     /// One armed accept.
     Accept(UserData),
 }
@@ -117,7 +119,12 @@ impl Operation {
                 opcode::Shutdown::new(fixed(*socket), libc::SHUT_WR).build()
             }
             Operation::Cancel { target } => opcode::AsyncCancel2::new(match target {
-                CancelTarget::Socket(socket) => types::CancelBuilder::fd(fixed(*socket)).all(),
+                CancelTarget::Socket { receive: Some(receive), .. } => {
+                    types::CancelBuilder::user_data(receive.to_u64())
+                }
+                CancelTarget::Socket { socket, receive: None } => {
+                    types::CancelBuilder::fd(fixed(*socket)).all()
+                }
                 CancelTarget::Accept(accept) => types::CancelBuilder::user_data(accept.to_u64()),
             })
             .build(),

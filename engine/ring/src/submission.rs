@@ -130,7 +130,10 @@ impl Ring {
 
     pub(crate) fn start_receive(&mut self, socket: Socket, pool: Pool, tag: u64) {
         let buffer_bytes = self.buffers.of(pool).buffer_bytes();
-        self.start(Operation::Receive { tag, socket, pool, buffer_bytes });
+        let receive = self.start(Operation::Receive { tag, socket, pool, buffer_bytes });
+        if let Some(slot) = self.files.slot(socket) {
+            slot.note_receive(receive);
+        }
     }
 
     /// Sends `bytes[offset..]`, all of it unless the connection fails. The ring owns the bytes until
@@ -239,10 +242,11 @@ impl Ring {
     }
 
     /// Makes the operation's memory the slab's, and its submission the kernel's.
-    pub(crate) fn start(&mut self, operation: Operation) {
+    pub(crate) fn start(&mut self, operation: Operation) -> UserData {
         let submission = operation.submission();
         let user_data = self.in_flight.insert(operation);
         self.push(submission.user_data(user_data.to_u64()));
+        user_data
     }
 
     /// Tries again the receives that found no buffer, as many as there may be buffers.
