@@ -11,6 +11,7 @@ mod policy;
 mod proxy_protocol;
 mod relay;
 mod standing;
+mod tickets;
 
 use std::io::{self, Write};
 
@@ -24,6 +25,7 @@ criterion_group!(
     benches,
     floor::benches,
     handshake::benches,
+    tickets::benches,
     chain::benches,
     relay::benches,
     standing::benches,

@@ -8,7 +8,7 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 
 use crate::pki::{Pki, SERVER_NAME};
 
@@ -42,6 +42,14 @@ impl Client {
             .with_client_auth_cert(credentials.chain.clone(), credentials.key.clone_key())
             .expect("a key and its certificate");
         config.resumption = Resumption::disabled();
+        Self { config: Arc::new(config) }
+    }
+
+    /// The same client, which offers the sessions that servers give it.
+    #[must_use]
+    pub fn resuming(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::in_memory_sessions(16);
         Self { config: Arc::new(config) }
     }
 
@@ -87,6 +95,12 @@ impl ClientSide {
             self.tls.read_tls(&mut wire).expect("reading from memory");
             self.tls.process_new_packets().expect("the server speaks TLS");
         }
+    }
+
+    /// Was its session resumed?
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Records of application data, each as large as can be.

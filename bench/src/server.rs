@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use countersign::randomness::WORKER_RANDOM;
 use countersign_proto::limits::RECEIVE_BYTES;
+use countersign_proto::ticket::{KEY_BYTES_MIN, WORKER_BYTES};
 use countersign_proto::{
     Announce, ChainCacheLimits, ClientAuth, Completion, Connection, Desk, Identities, Identity,
-    Limits, Listener, Moment, Now, Op, Policy, Rule, Side, TlsParameters, UpstreamAddress,
-    Withdrawal,
+    Limits, Listener, Moment, Now, Op, Policy, Resumption, Rule, Side, TicketKey, TicketKeys,
+    TlsParameters, UpstreamAddress, Withdrawal,
 };
 use rustls_pki_types::UnixTime;
 
@@ -54,6 +55,22 @@ impl Server {
         let desk =
             Desk::new(&Limits::default(), ChainCacheLimits::default(), 1, 0).expect("stacks");
         Self { listener: Arc::new(listener(pki, names)), desk }
+    }
+
+    /// A server that gives every client so many session tickets, and resumes them. Its ticket keys are of no
+    /// use to anybody else.
+    ///
+    /// # Panics
+    /// If the kernel has no memory for stacks.
+    #[must_use]
+    pub fn with_tickets(pki: &Pki, tickets: usize) -> Self {
+        let desk =
+            Desk::new(&Limits::default(), ChainCacheLimits::default(), 1, 0).expect("stacks");
+        let key = TicketKey::new(vec![1; KEY_BYTES_MIN].into()).expect("a key");
+        desk.set_ticket_keys(TicketKeys::new(1, &[key], [1; WORKER_BYTES]));
+        let resumption = Resumption { tickets, ..Resumption::default() };
+        let parameters = TlsParameters { resumption, ..TlsParameters::new(&WORKER_RANDOM) };
+        Self { listener: Arc::new(listener_by(pki, &[], &parameters)), desk }
     }
 
     /// Another that has never seen a client, on this one's stacks: those of a new desk would have to be
@@ -215,12 +232,16 @@ impl Session {
 
 /// Asks for a certificate and lets in every verified client.
 fn listener(pki: &Pki, names: &[String]) -> Listener {
+    listener_by(pki, names, &TlsParameters::new(&WORKER_RANDOM))
+}
+
+fn listener_by(pki: &Pki, names: &[String], parameters: &TlsParameters) -> Listener {
     let identity = Identity::new(
         &pki.server(),
         Some(Arc::new(pki.trust_domain())),
         ClientAuth::Require,
         false,
-        &TlsParameters::new(&WORKER_RANDOM),
+        parameters,
     );
     let identity = identity.expect("a key and its certificate");
     let address = SocketAddr::from(([127, 0, 0, 1], 8443));

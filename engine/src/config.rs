@@ -9,6 +9,7 @@ mod raw;
 mod resolve;
 mod section;
 mod source;
+mod ticket_keys;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ use std::time::Duration;
 use countersign_proto::policy::{AddressPrefix, DomainName};
 use countersign_proto::{
     Announce, ChainCacheLimits, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups,
-    Handoff, Identities, Identity, Limits, Listener, Policy, Rule, TlsParameters, TlsVersion,
-    TrustDomain, TrustDomainError, UpstreamAddress, Withdrawal,
+    Handoff, Identities, Identity, Limits, Listener, Policy, Resumption, Rule, TlsParameters,
+    TlsVersion, TrustDomain, TrustDomainError, UpstreamAddress, Withdrawal,
 };
 use rustls::SupportedCipherSuite;
 use rustls_pki_types::CertificateDer;
@@ -27,6 +28,7 @@ use rustls_pki_types::CertificateDer;
 pub use errors::{ConfigError, ConfigErrors, Location};
 pub(crate) use files::{certificates, private_key};
 pub use flags::RawConfig;
+pub use ticket_keys::{Stamp, TicketKeyFile};
 
 use self::errors::Problems;
 use self::raw::Raw;
@@ -35,6 +37,9 @@ use crate::telemetry::LoggedConnections;
 
 /// Handshakes under way on a worker at one time, by default.
 pub const MAX_HANDSHAKES: usize = 4_096;
+
+/// Ticket keys that are kept beside the one that seals, until their tickets have run out.
+pub const TICKET_KEYS_KEPT_MAX: usize = 64;
 
 /// What the engine runs on.
 #[derive(Clone, Debug)]
@@ -55,6 +60,10 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Which connections get a line in the log.
     pub log_connections: LoggedConnections,
+    /// The file of ticket keys; without one the process has keys of its own.
+    pub ticket_keys: Option<TicketKeyFile>,
+    /// How long such a key of its own seals.
+    pub ticket_key_lifetime: Duration,
     /// Where metrics and health are served.
     pub admin: Option<AdminAddress>,
     /// What is not wrong, but worth a word: one line each, in the order of the file.
@@ -102,6 +111,8 @@ pub struct ListenerConfig {
     pub announce: Announce,
     /// Balancers in front, which say on whose behalf they connect.
     pub proxy_from: Vec<AddressPrefix>,
+    /// Whether sessions are resumed, and how long.
+    pub resumption: Resumption,
     /// Client connections of the listener at one time, on each worker.
     pub max_connections: Option<usize>,
     /// What becomes of a connection whose client would not be let in any more.
@@ -211,6 +222,7 @@ impl ListenerConfig {
             alpn: self.tls.alpn.clone(),
             random: &WORKER_RANDOM,
             handoff,
+            resumption: self.resumption,
         };
         let domain = match identity.client_auth {
             ClientAuth::None => None,
@@ -255,6 +267,12 @@ impl Config {
         let root = document::parse(&source, &mut problems);
         let raw = Raw::read(root, path.parent().unwrap_or(Path::new("")));
         resolve::resolve(&raw, problems)
+    }
+
+    /// How long the ticket of any listener may be good.
+    #[must_use]
+    pub fn longest_ticket(&self) -> Duration {
+        resolve::tickets::longest_ticket(&self.listeners)
     }
 
     /// Resolves what was typed on the command line: reads the files, parses and checks everything.

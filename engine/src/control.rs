@@ -4,5 +4,6 @@ mod admin;
 mod descriptors;
 mod engine;
 mod status;
+mod ticket_keys;
 
 pub use engine::{Engine, ReloadError, StartError, Stopped};

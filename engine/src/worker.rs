@@ -14,7 +14,7 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use countersign_proto::limits::{BULK_BYTES, RECEIVE_BYTES};
-use countersign_proto::{ChainCacheLimits, Desk, Limits};
+use countersign_proto::{ChainCacheLimits, Desk, Limits, TicketKeys};
 use countersign_ring as ring;
 use rustls::crypto::SecureRandom;
 
@@ -58,6 +58,8 @@ pub struct WorkerPlan {
     pub slots: u32,
     /// Who does the work that leaves a handshake step.
     pub performer: Arc<dyn Performer>,
+    /// What seals and opens its tickets, at first.
+    pub ticket_keys: TicketKeys,
     /// Where counters and events go.
     pub recorder: Recorder,
 }

@@ -7,6 +7,7 @@ mod breakages;
 mod certificates;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use countersign::config::keys::{self, Kind};
 use countersign::config::{AdminAddress, Config, ConfigErrors, IdentityConfig};
 use countersign_proto::proxy_protocol::{Format, Tlv};
 use countersign_proto::{
-    Announce, ClientAuth, Consequence, Limits, Rule, TlsVersion, UpstreamAddress, Withdrawal,
-    default_suites,
+    Announce, ClientAuth, Consequence, Limits, Resumption, Rule, TlsVersion, UpstreamAddress,
+    Withdrawal, default_suites,
 };
 use tempfile::TempDir;
 
@@ -473,6 +474,8 @@ fn example_directory() -> TempDir {
     let directory = directory();
     let file = |name: &str| directory.path().join(name);
     fs::copy(file("clients-ca.pem"), file("internal-clients-ca.pem")).expect("a file");
+    fs::write(file("ticket-keys"), "01".repeat(32)).expect("a file");
+    fs::set_permissions(file("ticket-keys"), fs::Permissions::from_mode(0o600)).expect("a mode");
     directory
 }
 
@@ -494,6 +497,7 @@ fn the_example_is_right_with_every_key_set() {
     let text = text.replace("cpus = \"0-3\"", "cpus = \"0\"");
     let config = load(directory.path(), &text).expect("it is right");
     assert_eq!(config.listeners[0].limits, Limits::default(), "the example shows defaults");
+    assert_eq!(config.listeners[0].resumption, Resumption::default(), "the example shows defaults");
 }
 
 /// A line with the `#` taken away from its key.

@@ -3,7 +3,8 @@
 use countersign_proto::limits::{RECEIVE_BYTES, RECORD_WIRE_BYTES};
 use countersign_proto::whoami::MAX_PENDING_OUTPUT_BYTES;
 use countersign_proto::{
-    CloseManner, Connection, Consequence, Event, Limits, Op, Reason, Report, Side, TlsVersion,
+    CloseManner, Connection, Consequence, Event, Limits, Op, Reason, Report, Side, TicketEvent,
+    TlsVersion,
 };
 use rustls::AlertDescription;
 
@@ -231,10 +232,15 @@ impl Ledger {
     /// What the connection says.
     pub(crate) fn heard(&mut self, event: Event, crowding: &Crowding) -> Verdict {
         match event {
-            Event::Established { .. } => {
+            Event::Ticket(TicketEvent::Issued) => {
+                demand!(self.may_enter, "a ticket for whom policy keeps out");
+            }
+            Event::Ticket(_) => demand!(false, "a ticket is offered that nobody has kept"),
+            Event::Established { resumed, .. } => {
                 demand!(self.may_enter, "established for whom policy keeps out");
                 let now = self.published.last().unwrap_or(&self.began_under);
                 demand!(now.lets_friends_in(), "let in, and {now:?} was published before");
+                demand!(!resumed, "resumed without a ticket");
                 demand!(!self.established, "established twice");
                 self.established = true;
             }

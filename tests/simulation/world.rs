@@ -347,10 +347,11 @@ impl World {
     fn hear(&mut self, index: usize, event: Event) -> Verdict {
         let crowding = self.crowding(index);
         match &event {
-            Event::Established { handshake } => {
+            Event::Established { handshake, .. } => {
                 self.note(index, Kind::Established, 0, handshake);
                 self.see("established");
             }
+            Event::Ticket(_) => self.see("ticket"),
             Event::Refused(reason) => self.note(index, Kind::Refused, *reason as usize, reason),
             Event::Shadow(_) => self.see("shadow"),
             Event::Withdrawn(withdrawn) => {

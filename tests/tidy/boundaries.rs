@@ -138,6 +138,9 @@ fn each_security_fact_is_made_in_one_place() {
     for (expression, place) in [
         ("VerifiedChain {", "tls/trust_domain.rs"),
         ("VerifiedClient::new(", "connection/handshake.rs"),
+        ("VerifiedClient::resumed(", "connection/handshake.rs"),
+        ("OpenedTicket {", "connection/resume.rs"),
+        ("ResumedSession(", "connection/resume.rs"),
         ("Authorized::decide(", "connection/handshake.rs"),
         ("policy.anonymous_rule(", "connection/authorize.rs"),
         ("Op::Connect(", "connection/connect.rs"),
@@ -158,8 +161,9 @@ fn each_security_fact_is_made_in_one_place() {
         proven.len() == 2 && proven.iter().all(|place| place.contains("tls/verifier.rs")),
         "{proven:?}"
     );
-    // An anonymous client is authorized by a rule of its own, and without a `VerifiedClient`.
-    for (file, fact, places) in [("verify", "VerifiedClient", 1), ("authorize", "Authorized", 2)] {
+    // A client is verified by its certificate or by a ticket. An anonymous client is authorized by a rule of
+    // its own, and without a `VerifiedClient`.
+    for (file, fact, places) in [("verify", "VerifiedClient", 2), ("authorize", "Authorized", 2)] {
         let path = format!("engine/proto/src/connection/{file}.rs");
         let text = source::read(&path);
         let made = text
@@ -171,15 +175,34 @@ fn each_security_fact_is_made_in_one_place() {
 }
 
 #[test]
-fn nothing_resumes() {
-    let proto = source::files("engine", "rs");
-    none(
-        proto
+fn nothing_resumes_but_by_our_tickets() {
+    const STORES: [&str; 3] = ["ServerSessionMemoryCache", "StoresServerSessions", "TicketRotator"];
+    let mut problems = Vec::new();
+    for file in source::files("engine", "rs") {
+        problems.extend(words(&file, &STORES));
+        let may_name_it = ["src/tls.rs", "tls/config.rs", "tls/ticketer.rs"]
             .iter()
-            .flat_map(|file| words(file, &["ticketer", "Ticketer", "ServerSessionMemoryCache"]))
-            .collect(),
-    );
-    assert!(source::read("engine/proto/src/tls/config.rs").contains("send_tls13_tickets = 0;"));
+            .any(|p| file.path.ends_with(p));
+        if !may_name_it {
+            problems.extend(words(&file, &["ticketer", "Ticketer", "ProducesTickets"]));
+        }
+        // No 0-RTT: nothing sets it to anything but nothing.
+        let early = file.code().filter(|(_, line)| {
+            line.contains("max_early_data_size") && !line.contains("max_early_data_size = 0;")
+        });
+        problems.extend(early.map(|(number, _)| format!("{}:{number}: early data", file.path)));
+    }
+    none(problems);
+}
+
+/// What opens a ticket is asked before the client has proven anything: it must not wait, nor be handed out.
+#[test]
+fn nothing_waits_while_a_ticket_is_opened() {
+    let resume = Source {
+        path: "engine/proto/src/connection/resume.rs".into(),
+        text: source::read("engine/proto/src/connection/resume.rs"),
+    };
+    none(words(&resume, &["hand_out", "Work", "Op", "Fiber"]));
 }
 
 #[test]

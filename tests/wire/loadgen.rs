@@ -7,6 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use countersign_tests::backend::{Backend, Connection, Refusing, Unanswering};
+use countersign_tests::configuration::{
+    Configuration, ConfigurationFile, ListenerSection, own_address,
+};
 use countersign_tests::deadline::wait_for;
 use countersign_tests::engine::Launch;
 use countersign_tests::loadgen::Load;
@@ -41,7 +44,8 @@ fn every_handshake_that_was_asked_for_is_counted() {
 #[test]
 fn an_engine_that_gives_no_tickets_is_offered_none() {
     let pki = Pki::new(KeyKind::EcdsaP256);
-    let engine = Launch::new(&pki).start();
+    let listener = ListenerSection::of("door", own_address(), &pki).set("tickets", 0);
+    let engine = ConfigurationFile::new(&pki, &Configuration::new().listener(listener)).start();
     let load = Load::new(&pki, engine.address).option("--resume", "100");
     let loaded = load.option("--count", "10").run(&pki).well();
     assert_eq!(counts(&loaded.json), (10, 0, 0), "{loaded:?}");

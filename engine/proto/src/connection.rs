@@ -22,6 +22,7 @@ mod core;
 mod handshake;
 mod proxy_header;
 mod relay;
+mod resume;
 mod standing;
 mod stream;
 mod timer;

@@ -14,6 +14,7 @@ use crate::connection_id::{ConnectionId, ConnectionNumbers};
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::seam::{Budget, WorkKind};
+use crate::ticket::TicketKeys;
 use crate::tls::{ChainKey, VerifiedChain};
 
 /// Emptied send buffers that are kept for the next send: so many, each of at most so many bytes. A
@@ -38,6 +39,7 @@ struct Inner {
     /// What is served now: a few.
     listeners: RefCell<Vec<Arc<Listener>>>,
     publications: Cell<u64>,
+    ticket_keys: RefCell<TicketKeys>,
 }
 
 struct Counter {
@@ -83,6 +85,7 @@ impl Desk {
                 chains: RefCell::new(ChainCache::new(chains)),
                 listeners: RefCell::default(),
                 publications: Cell::default(),
+                ticket_keys: RefCell::default(),
             }),
         })
     }
@@ -104,6 +107,15 @@ impl Desk {
     pub(crate) fn listener(&self, address: SocketAddr) -> Option<Arc<Listener>> {
         let listeners = self.inner.listeners.borrow();
         listeners.iter().find(|listener| listener.address == address).cloned()
+    }
+
+    /// Seals and opens tickets with `keys` from now on; a new desk has none, and resumes nothing.
+    pub fn set_ticket_keys(&self, keys: TicketKeys) {
+        *self.inner.ticket_keys.borrow_mut() = keys;
+    }
+
+    pub(crate) fn with_ticket_keys<T>(&self, ask: impl FnOnce(&TicketKeys) -> T) -> T {
+        ask(&self.inner.ticket_keys.borrow())
     }
 
     /// Stacks taken now.

@@ -8,7 +8,7 @@
 //!   policy over a [`VerifiedClient`], which comes only out of the verification of a chain and of the
 //!   possession of its key.
 //! * No input of a peer panics, allocates without a bound or reaches an assertion.
-//! * No resumption: a handshake is always full.
+//! * No resumption but by a ticket of ours, whose client would also be let in by a full handshake now.
 #![forbid(unsafe_code)]
 
 mod chain_cache;
@@ -25,6 +25,7 @@ pub mod proxy_protocol;
 mod record;
 mod report;
 mod seam;
+pub mod ticket;
 mod time;
 mod tls;
 pub mod whoami;
@@ -42,8 +43,11 @@ pub use op::{
     CloseManner, Completion, ConnectError, Op, OperationId, SendBuffer, Side, UpstreamAddress,
 };
 pub use policy::{Policy, Rule, Subject, Verdict};
-pub use report::{Comparison, Event, Report, ShadowReport, TlsFacts, Traffic, Withdrawn};
+pub use report::{
+    Comparison, Event, Report, ShadowReport, TicketEvent, TlsFacts, Traffic, Withdrawn,
+};
 pub use seam::{Budget, Outcome, Work, WorkFailure, WorkKind};
+pub use ticket::{Declined, Resumption, TicketKey, TicketKeys};
 pub use time::{Moment, Now};
 pub use tls::{
     ChainError, ChainLimits, ClientAuth, Credentials, CredentialsError, Evidence, Groups, Handoff,

@@ -31,6 +31,30 @@ pub const RECEIVED_PROXY_HEADER_BYTES_MAX: usize = 8 * 1024;
 /// More suspended handshakes than this per worker cannot be configured.
 pub const SUSPENSIONS_MAX: usize = 4_096;
 
+/// Tickets that are sent at the end of a handshake, at most.
+pub const TICKETS_MAX: usize = 4;
+
+/// Tickets of one ClientHello that are looked at; each costs a decryption, an authentic one the look at
+/// its client's path.
+pub const TICKETS_TRIED_MAX: usize = 4;
+
+/// The largest ticket that is made, in bytes; a client with longer certificates gets none.
+pub const TICKET_BYTES_MAX: usize = 32 * 1024;
+
+/// Room that a ticket leaves in a ClientHello for everything else: with an X25519MLKEM768 share and
+/// padding that is about 2 KB.
+pub const HELLO_BESIDE_TICKET_BYTES: usize = 4 * 1024;
+
+/// Certificates in a ticket.
+pub const TICKET_CERTIFICATES_MAX: usize = CHAIN_CERTIFICATES_MAX;
+
+/// How long a ticket may be good: "Servers MUST NOT use any value greater than 604800 seconds"
+/// (RFC 9846 §4.6.1).
+pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// How long sessions may go back to one proof of possession.
+pub const TICKET_LINEAGE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
 const CLIENT_HELLO_BYTES_MIN: usize = 512;
 const CLIENT_HELLO_BYTES_MAX: usize = 60 * 1024;
 const CHAIN_CERTIFICATES_MAX: usize = 16;
@@ -166,6 +190,8 @@ const _: () = assert!(RECEIVE_BYTES <= RECORD_WIRE_BYTES);
 const _: () = assert!(CLIENT_HELLO_BYTES_MAX < 0xffff && CHAIN_BYTES_MAX < 0xffff);
 const _: () = assert!(HANDSHAKE_INPUT_BYTES_MAX > 0xffff && RECEIVE_BYTES <= BULK_BYTES);
 const _: () = assert!(RECORD_WIRE_BYTES <= RELAY_BYTES_MAX);
+// Places in a ticket are told in two bytes; a ticket fits into the extension that carries it.
+const _: () = assert!(TICKET_BYTES_MAX < 0xffff && TICKET_CERTIFICATES_MAX <= 0xff);
 // A certificate that the chain's bound lets through can be read; a request head fits into what the
 // built-in upstream may have waiting.
 const _: () = assert!(CHAIN_BYTES_MAX <= crate::identity::MAX_CERTIFICATE_BYTES);

@@ -12,6 +12,7 @@ use crate::identity::ClientIdentity;
 use crate::listener::Consequence;
 use crate::policy::Verdict;
 use crate::proxy_protocol::TlvSet;
+use crate::ticket::Declined;
 use crate::time::Moment;
 use crate::tls::{ServerCertificate, TlsVersion, signature_scheme_name};
 
@@ -22,7 +23,11 @@ pub enum Event {
     Established {
         /// From accept to Finished.
         handshake: Duration,
+        /// By a ticket.
+        resumed: bool,
     },
+    /// A ticket came or went, while the handshake goes on.
+    Ticket(TicketEvent),
     /// A client was not let in, or its handshake came to nothing.
     Refused(Reason),
     /// A shadow policy was asked about a client beside the live one.
@@ -87,6 +92,17 @@ pub struct Withdrawn {
     pub consequence: Consequence,
 }
 
+/// What became of a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketEvent {
+    /// A client got one.
+    Issued,
+    /// A client offered one, and it was looked at.
+    Offered,
+    /// It did not resume.
+    Declined(Declined),
+}
+
 /// What was negotiated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFacts {
@@ -136,6 +152,11 @@ pub struct Report {
     pub rule: Option<Arc<str>>,
     /// What the shadow policy says, where there is one.
     pub shadow: Option<ShadowReport>,
+    /// Did a ticket resume an earlier session? Then the client showed no certificate this time.
+    pub resumed: bool,
+    /// When the client proved possession of its key: seconds since the epoch. In a resumed session that
+    /// was at the beginning of its lineage.
+    pub authenticated_at: Option<u64>,
     /// Was the client let in?
     pub allowed: bool,
     /// Why the client, once let in, would not be any more: the connection was closed for it, or lived on.
@@ -178,6 +199,8 @@ impl Report {
             chain_cached: None,
             rule: None,
             shadow: None,
+            resumed: false,
+            authenticated_at: None,
             allowed: false,
             withdrawn: None,
             reason: None,

@@ -14,6 +14,7 @@ use rustls::crypto::{ActiveKeyExchange, CompletedKeyExchange, SharedSecret, Supp
 use rustls::sign::SigningKey;
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
+use zeroize::Zeroizing;
 
 use crate::error::Reason;
 use crate::tls::{
@@ -38,15 +39,24 @@ pub(crate) enum Report {
     Signing(SignatureScheme),
     /// Is the chain known that the client has presented?
     Presented(ChainKey),
-    /// The client's chain holds; whether it was known.
-    Chain(ChainKey, Arc<VerifiedChain>, Known),
+    /// The client's chain holds.
+    Chain(Presented),
     /// The chain that the client presented.
     ProvenChain,
     /// The client has the key of its end entity certificate: may it come in?
     Possession(Possession),
     /// Why the step is about to fail.
     Problem(Reason, String),
+    /// rustls would give the client a ticket for this session.
+    IssueTicket(Session),
+    /// For how many seconds is the ticket good that was issued last?
+    TicketLifetime,
+    /// The client offers this ticket.
+    OpenTicket(Vec<u8>),
 }
+
+/// A session as rustls keeps it, with its secrets.
+pub(crate) struct Session(pub(crate) Zeroizing<Vec<u8>>);
 
 /// How a step is continued.
 #[derive(Debug)]
@@ -56,6 +66,11 @@ pub(crate) enum Reply {
     Chain(Option<Arc<VerifiedChain>>),
     Verdict(Verdict),
     Outcome(Box<Outcome>),
+    /// A ticket; none is to be had.
+    Ticket(Option<Vec<u8>>),
+    TicketLifetime(u32),
+    /// The session of a ticket; it is declined.
+    Session(Option<Session>),
     Abandoned,
 }
 
@@ -63,6 +78,16 @@ impl Answer for Reply {
     fn abandoned() -> Self {
         Self::Abandoned
     }
+}
+
+/// A chain that holds.
+#[derive(Debug)]
+pub(crate) struct Presented {
+    pub(crate) key: ChainKey,
+    pub(crate) chain: Arc<VerifiedChain>,
+    pub(crate) known: Known,
+    /// As the client sent it.
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
 }
 
 /// Whether a chain was verified now or before.
@@ -229,6 +254,13 @@ impl Work {
             Self::Agree { group, peer } => Outcome::Agreed(group.start_and_complete(&peer)),
             Self::CompleteAgreement { exchange, peer } => Outcome::Secret(exchange.complete(&peer)),
         }
+    }
+}
+
+impl fmt::Debug for Session {
+    // Secrets stay out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session")
     }
 }
 

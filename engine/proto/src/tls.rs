@@ -10,6 +10,7 @@ mod openssl_names;
 mod provider;
 mod signature_memo;
 mod signer;
+mod ticketer;
 mod trust_domain;
 mod verifier;
 

@@ -41,6 +41,7 @@ pub(super) fn serve(mut engine: Engine, mut signals: Signals, load: &Load<'_>) -
                 _ => {}
             }
         }
+        engine.tend();
         if stopping.is_none() && engine.has_failed() {
             stopping = Some(Instant::now());
             engine.begin_stop(engine.config().drain_timeout);

@@ -147,6 +147,9 @@ pub static ALL: &[Key] = &[
     key("drain_timeout", Kind::Duration, Some(r#""30s""#), "0s to 24h", r#""30s""#),
     key("log_connections", Kind::Choice(&["all", "problems"]), Some(r#""all""#), r#""all" or "problems""#, r#""all""#),
 
+    key("ticket_keys", Kind::Text, Some("keys of the process' own, replaced and lost with it"), "a file of one key a line, which nobody else may read", r#""ticket-keys""#),
+    key("ticket_key_lifetime", Kind::Duration, Some(r#""12h""#), "1s to 720h", r#""12h""#),
+
     key("admin", Kind::Table, Some("no admin endpoint"), "", ""),
     key("admin.listen", Kind::Text, None, "a loopback address and port, or unix:/PATH", r#""127.0.0.1:9100""#),
 
@@ -170,6 +173,9 @@ pub static ALL: &[Key] = &[
     key("listener.versions", Kind::Texts, Some(r#"["1.3", "1.2"]"#), r#""1.3" and "1.2""#, r#"["1.3"]"#),
     key("listener.suites", Kind::Texts, Some("all, AES first where the CPU has instructions for it"), "names of OpenSSL or IANA, in the server's order", r#"["TLS_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"]"#),
     key("listener.groups", Kind::Texts, Some(r#"["X25519MLKEM768", "X25519", "P-256", "P-384"]"#), "these four, in the server's order", r#"["X25519", "P-256"]"#),
+    key("listener.tickets", Kind::Count(0..=countersign_proto::limits::TICKETS_MAX), Some("1"), "0 to 4", "1"),
+    key("listener.ticket_lifetime", Kind::Duration, Some(r#""12h""#), "1s to 168h", r#""12h""#),
+    key("listener.ticket_lineage", Kind::Duration, Some(r#""24h""#), "1s to 720h", r#""24h""#),
     key("listener.max_connections", Kind::Count(CONNECTIONS), Some("no bound of its own"), "1 to 1048576", "5000"),
     key("listener.on_revoked", Kind::Choice(&["close", "drain", "keep"]), Some(r#""close""#), r#""close", "drain" or "keep""#, r#""drain""#),
     key("listener.on_expired", Kind::Choice(&["close", "drain", "keep"]), Some(r#""close""#), r#""close", "drain" or "keep""#, r#""keep""#),

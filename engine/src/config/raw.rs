@@ -20,6 +20,8 @@ pub(super) struct Raw {
     pub(super) cached_chain_bytes: Option<At<usize>>,
     pub(super) drain_timeout: Option<At<Duration>>,
     pub(super) log_connections: Option<At<String>>,
+    pub(super) ticket_keys: Option<At<PathBuf>>,
+    pub(super) ticket_key_lifetime: Option<At<Duration>>,
     pub(super) admin: Option<At<String>>,
     pub(super) listeners: Vec<RawListener>,
 }
@@ -47,6 +49,9 @@ pub(super) struct RawListener {
     pub(super) versions: Option<At<Vec<At<String>>>>,
     pub(super) suites: Option<At<Vec<At<String>>>>,
     pub(super) groups: Option<At<Vec<At<String>>>>,
+    pub(super) tickets: Option<At<usize>>,
+    pub(super) ticket_lifetime: Option<At<Duration>>,
+    pub(super) ticket_lineage: Option<At<Duration>>,
     pub(super) max_connections: Option<At<usize>>,
     pub(super) on_revoked: Option<At<String>>,
     pub(super) on_expired: Option<At<String>>,
@@ -87,6 +92,10 @@ impl Raw {
             cached_chain_bytes: root.count("cached_chain_bytes"),
             drain_timeout: root.duration("drain_timeout"),
             log_connections: root.text("log_connections"),
+            ticket_keys: root
+                .text("ticket_keys")
+                .map(|at| At { value: directory.join(at.value), spot: at.spot }),
+            ticket_key_lifetime: root.duration("ticket_key_lifetime"),
             admin: root.sections("admin").pop().and_then(|mut admin| admin.text("listen")),
             listeners: root
                 .sections("listener")
@@ -119,6 +128,9 @@ impl RawListener {
             versions: section.texts("versions"),
             suites: section.texts("suites"),
             groups: section.texts("groups"),
+            tickets: section.count("tickets"),
+            ticket_lifetime: section.duration("ticket_lifetime"),
+            ticket_lineage: section.duration("ticket_lineage"),
             max_connections: section.count("max_connections"),
             on_revoked: section.text("on_revoked"),
             on_expired: section.text("on_expired"),

@@ -6,6 +6,7 @@ mod identity;
 mod proxy;
 mod rules;
 mod server_name;
+pub(super) mod tickets;
 mod tls;
 mod upstream;
 
@@ -55,6 +56,7 @@ pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, C
         .collect();
     address::check_conflicts(raw, &mut problems);
     identity::check_trust_domains(raw, &listeners, &mut problems);
+    let (ticket_keys, ticket_key_lifetime) = tickets::keys(raw, &listeners, &mut problems);
     let max_connections = raw.max_connections.as_ref().map(|at| at.value);
     let max_handshakes = raw.max_handshakes.as_ref().map_or(MAX_HANDSHAKES, |at| at.value);
     let defaults = ChainCacheLimits::default();
@@ -71,6 +73,8 @@ pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, C
         chain_cache,
         drain_timeout,
         log_connections,
+        ticket_keys,
+        ticket_key_lifetime,
         admin,
         warnings,
     })
@@ -85,6 +89,7 @@ fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<
     let rules = rules::resolve(raw, problems);
     limits(&raw.limits, problems);
     connections(raw, whole, problems);
+    let resumption = tickets::resumption(raw, problems);
     let tls = tls::resolve(raw, problems);
     let live = rules.as_ref().map(|rules| rules.live.as_slice());
     let identities = identity::resolve_all(raw, tls.as_ref(), live, problems);
@@ -108,6 +113,7 @@ fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<
             announce,
             withdrawal: withdrawal(raw),
             proxy_from: proxy_from.clone(),
+            resumption,
             max_connections: raw.max_connections.as_ref().map(|at| at.value),
             limits: raw.limits.values.clone(),
         })

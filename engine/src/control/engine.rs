@@ -8,13 +8,14 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use countersign_proto::{Handoff, UpstreamAddress};
+use countersign_proto::{Handoff, TicketKeys, UpstreamAddress};
 use countersign_ring::{ListenOptions, Listener};
 use serde_json::json;
 
 use super::admin::Admin;
 use super::descriptors::{Capacity, capacity, raise_limit};
 use super::status::Status;
+use super::ticket_keys::{Change, NoRandomness, TicketKeyring};
 use crate::config::{AdminAddress, BuildError, Config, ListenerConfig};
 use crate::signing::Performer;
 use crate::telemetry::{Log, Totals};
@@ -33,6 +34,7 @@ pub struct Engine {
     capacity: Capacity,
     status: Arc<Status>,
     admin: Option<Admin>,
+    ticket_keys: TicketKeyring,
     config: Config,
 }
 
@@ -66,6 +68,9 @@ pub enum StartError {
     /// A listener cannot be built.
     #[error("{0}")]
     Build(#[from] BuildError),
+    /// There can be no ticket keys.
+    #[error("{0}")]
+    TicketKeys(#[from] NoRandomness),
     /// A worker could not start.
     #[error("{0}")]
     Worker(#[from] WorkerError),
@@ -83,6 +88,9 @@ pub enum ReloadError {
     /// A listener cannot be built.
     #[error("{0}")]
     Build(#[from] BuildError),
+    /// There can be no ticket keys.
+    #[error("{0}")]
+    TicketKeys(#[from] NoRandomness),
 }
 
 /// How the engine ended.
@@ -118,6 +126,8 @@ impl Engine {
             config.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>();
         let (sockets, bound) = listen(&addresses, config.workers)?;
         let status = Arc::new(Status::new(log.reader(), &config, capacity));
+        let ticket_keys = TicketKeyring::start(&config, Instant::now())?;
+        status.ticket_keys(ticket_keys.len());
         let mut engine = Self {
             workers: Vec::new(),
             addresses: bound,
@@ -128,6 +138,7 @@ impl Engine {
             capacity,
             status,
             admin: None,
+            ticket_keys,
             config,
         };
         for (number, (sockets, recorder)) in sockets.into_iter().zip(recorders).enumerate() {
@@ -150,6 +161,7 @@ impl Engine {
                 max_handshakes: engine.config.max_handshakes,
                 slots: capacity.slots,
                 performer: Arc::clone(&performer),
+                ticket_keys: engine.ticket_keys.for_worker()?,
                 recorder,
             })?;
             engine.workers.push(worker);
@@ -220,6 +232,11 @@ impl Engine {
                 .collect();
             publications.push(Publication { generation, served, added });
         }
+        let ticket_keys = self.ticket_keys.reload(&config, Instant::now())?;
+        let for_workers = match &ticket_keys {
+            Some(keyring) => of_workers(keyring, self.workers.len())?,
+            None => Vec::new(),
+        };
         // Nothing can fail from here on.
         self.addresses = addresses;
         self.generation = generation;
@@ -228,10 +245,51 @@ impl Engine {
         for (worker, publication) in self.workers.iter().zip(publications) {
             worker.inbox.send(Message::Publish(Box::new(publication)));
         }
+        if let Some(keyring) = ticket_keys {
+            self.ticket_keys = keyring;
+            self.give_ticket_keys(for_workers);
+        }
         if !added.is_empty() {
             self.log_listening();
         }
         Ok(())
+    }
+
+    /// Looks after what changes by itself with time: ticket keys. To be called again and again.
+    pub fn tend(&mut self) {
+        match self.ticket_keys.tend(&self.config, Instant::now()) {
+            Change::None => {}
+            Change::Changed => match of_workers(&self.ticket_keys, self.workers.len()) {
+                Ok(for_workers) => {
+                    self.give_ticket_keys(for_workers);
+                    let fields = json!({
+                        "ticket_keys": self.ticket_keys.len(),
+                        "ticket_key_generation": self.ticket_keys.generation(),
+                    });
+                    self.log.write("ticket_keys_changed", fields);
+                }
+                Err(error) => self.refuse_ticket_keys(&error.to_string()),
+            },
+            Change::Refused(problem) => self.refuse_ticket_keys(&problem),
+        }
+    }
+
+    fn give_ticket_keys(&self, for_workers: Vec<TicketKeys>) {
+        self.status.ticket_keys(self.ticket_keys.len());
+        for (worker, keys) in self.workers.iter().zip(for_workers) {
+            worker.inbox.send(Message::TicketKeys(Box::new(keys)));
+        }
+    }
+
+    fn refuse_ticket_keys(&self, problem: &str) {
+        self.status.ticket_keys_refused();
+        self.log.write(
+            "ticket_keys_refused",
+            json!({
+                "error": problem,
+                "message": "tickets are sealed and opened with the keys that were there before",
+            }),
+        );
     }
 
     /// What is made once, when the engine starts.
@@ -365,6 +423,11 @@ impl Drop for Engine {
             let _ = worker.thread.join();
         }
     }
+}
+
+/// The keys for each worker, with a part of its own to seal under.
+fn of_workers(keyring: &TicketKeyring, workers: usize) -> Result<Vec<TicketKeys>, NoRandomness> {
+    (0..workers).map(|_| keyring.for_worker()).collect()
 }
 
 /// Does a listener dial its upstream?

@@ -55,6 +55,16 @@ impl Status {
             .collect();
     }
 
+    /// So many keys open tickets from now on.
+    pub(super) fn ticket_keys(&self, count: usize) {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).ticket_keys = count;
+    }
+
+    /// A changed file of ticket keys could not be taken.
+    pub(super) fn ticket_keys_refused(&self) {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).ticket_keys_refused += 1;
+    }
+
     /// A reload has changed nothing.
     pub(super) fn reload_failed(&self) {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner).reloads_failed += 1;

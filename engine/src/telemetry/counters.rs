@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_proto::{ChainCacheFacts, Comparison, Consequence, Reason};
+use countersign_proto::{ChainCacheFacts, Comparison, Consequence, Declined, Reason, TicketEvent};
 use serde_json::{Value, json};
 
 /// The counters of one worker, on cache lines of their own.
@@ -12,6 +12,10 @@ pub struct Counters {
     accepted: AtomicU64,
     released: AtomicU64,
     established: AtomicU64,
+    resumed: AtomicU64,
+    tickets_issued: AtomicU64,
+    tickets_offered: AtomicU64,
+    tickets_declined: [AtomicU64; Declined::ALL.len()],
     refused: [AtomicU64; Reason::ALL.len()],
     shadow: [AtomicU64; Comparison::ALL.len()],
     ended_cleanly: AtomicU64,
@@ -93,6 +97,10 @@ impl Counters {
             accepted: AtomicU64::default(),
             released: AtomicU64::default(),
             established: AtomicU64::default(),
+            resumed: AtomicU64::default(),
+            tickets_issued: AtomicU64::default(),
+            tickets_offered: AtomicU64::default(),
+            tickets_declined: [const { AtomicU64::new(0) }; Declined::ALL.len()],
             refused: [const { AtomicU64::new(0) }; Reason::ALL.len()],
             shadow: [const { AtomicU64::new(0) }; Comparison::ALL.len()],
             ended_cleanly: AtomicU64::default(),
@@ -125,8 +133,17 @@ impl Counters {
         add(&self.released, 1);
     }
 
-    pub(super) fn established(&self, handshake: Duration) {
+    pub(super) fn ticket(&self, event: TicketEvent) {
+        match event {
+            TicketEvent::Issued => add(&self.tickets_issued, 1),
+            TicketEvent::Offered => add(&self.tickets_offered, 1),
+            TicketEvent::Declined(declined) => add(&self.tickets_declined[declined as usize], 1),
+        }
+    }
+
+    pub(super) fn established(&self, handshake: Duration, resumed: bool) {
         add(&self.established, 1);
+        add(&self.resumed, u64::from(resumed));
         self.handshake_seconds.record(handshake);
     }
 
@@ -261,6 +278,14 @@ pub struct Totals {
     pub released: u64,
     /// Handshakes finished.
     pub established: u64,
+    /// Those of them that a ticket carried.
+    pub resumed: u64,
+    /// Tickets that clients got.
+    pub tickets_issued: u64,
+    /// Tickets that clients offered.
+    pub tickets_offered: u64,
+    /// Those of them that did not resume, by the numbers of the reasons.
+    pub tickets_declined: [u64; Declined::ALL.len()],
     /// Refusals by reason.
     pub refused: Vec<(Reason, u64)>,
     /// What shadow policies said, in the order of [`Comparison::ALL`].
@@ -317,6 +342,13 @@ impl Totals {
             totals.accepted += read(&counters.accepted);
             totals.released += read(&counters.released);
             totals.established += read(&counters.established);
+            totals.resumed += read(&counters.resumed);
+            totals.tickets_issued += read(&counters.tickets_issued);
+            totals.tickets_offered += read(&counters.tickets_offered);
+            for (sum, counter) in totals.tickets_declined.iter_mut().zip(&counters.tickets_declined)
+            {
+                *sum += read(counter);
+            }
             totals.ended_cleanly += read(&counters.ended_cleanly);
             for (sum, counter) in ended.iter_mut().zip(&counters.ended) {
                 *sum += read(counter);
@@ -368,10 +400,20 @@ impl Totals {
         let labelled = |counts: &[(Reason, u64)]| -> serde_json::Map<String, Value> {
             counts.iter().map(|(reason, count)| (reason.label().to_owned(), json!(count))).collect()
         };
+        let declined: serde_json::Map<String, Value> = Declined::ALL
+            .iter()
+            .zip(self.tickets_declined)
+            .filter(|(_, count)| *count > 0)
+            .map(|(declined, count)| (declined.label().to_owned(), json!(count)))
+            .collect();
         json!({
             "accepted": self.accepted,
             "released": self.released,
             "established": self.established,
+            "resumed": self.resumed,
+            "tickets_issued": self.tickets_issued,
+            "tickets_offered": self.tickets_offered,
+            "tickets_declined": declined,
             "refused": labelled(&self.refused),
             "ended_cleanly": self.ended_cleanly,
             "ended": labelled(&self.ended),

@@ -100,6 +100,8 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
         shadow: report.shadow.as_ref().map(ShadowFields::of),
         proxy_tlvs_left_out: (!report.untold.is_empty())
             .then(|| report.untold.iter().map(Tlv::name).collect()),
+        resumed: report.resumed,
+        authenticated_at: report.authenticated_at,
         handshake_us: report.established_at.map(|at| micros(at - report.accepted_at)),
         duration_us: micros(report.ended_at - report.accepted_at),
         client_bytes_received: report.client_traffic.received,
@@ -135,6 +137,8 @@ struct ConnectionLine<'a> {
     rule: Option<Printable<'a>>,
     shadow: Option<ShadowFields<'a>>,
     proxy_tlvs_left_out: Option<Vec<&'static str>>,
+    resumed: bool,
+    authenticated_at: Option<u64>,
     handshake_us: Option<u64>,
     duration_us: u64,
     client_bytes_received: u64,

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use countersign_proto::{Comparison, Reason};
+use countersign_proto::{Comparison, Declined, Reason};
 
 use super::counters::{HANDSHAKE_BUCKETS_US, LIMITS, Totals};
 
@@ -21,6 +21,10 @@ pub struct Facts {
     pub loaded_at: u64,
     /// Lines that wait to be written into the log.
     pub log_queue: usize,
+    /// Keys that open tickets.
+    pub ticket_keys: usize,
+    /// How often a changed file of ticket keys could not be taken.
+    pub ticket_keys_refused: u64,
     /// Client connections of a worker at one time.
     pub max_connections: usize,
     /// Handshakes under way on a worker at one time.
@@ -64,7 +68,10 @@ pub fn render(totals: &Totals, facts: &Facts) -> String {
         totals.connections_open,
     );
     page.head("countersign_handshakes_total", "Handshakes that let a client in.", "counter");
-    page.sample("countersign_handshakes_total", &[("resumed", "false")], totals.established);
+    let full = totals.established.saturating_sub(totals.resumed);
+    page.sample("countersign_handshakes_total", &[("resumed", "false")], full);
+    page.sample("countersign_handshakes_total", &[("resumed", "true")], totals.resumed);
+    page.tickets(totals, facts);
     page.by_reason(
         "countersign_handshakes_refused_total",
         "Handshakes that came to nothing, by reason.",
@@ -279,6 +286,38 @@ impl Page {
                 counts.iter().find(|(counted, _)| counted == reason).map_or(0, |(_, count)| *count);
             self.sample(name, &[("reason", reason.label())], count);
         }
+    }
+
+    /// As with reasons, every cause has its line from the start.
+    fn tickets(&mut self, totals: &Totals, facts: &Facts) {
+        self.counter(
+            "countersign_tickets_issued_total",
+            "Session tickets given to clients.",
+            totals.tickets_issued,
+        );
+        self.counter(
+            "countersign_tickets_offered_total",
+            "Session tickets offered by clients and looked at.",
+            totals.tickets_offered,
+        );
+        self.head(
+            "countersign_tickets_declined_total",
+            "Offered tickets that did not resume, by reason; the handshake went on as a full one.",
+            "counter",
+        );
+        for (declined, count) in Declined::ALL.iter().zip(totals.tickets_declined) {
+            self.sample(
+                "countersign_tickets_declined_total",
+                &[("reason", declined.label())],
+                count,
+            );
+        }
+        self.gauge("countersign_ticket_keys", "Keys that open tickets.", facts.ticket_keys);
+        self.counter(
+            "countersign_ticket_keys_refused_total",
+            "Changes of the file of ticket keys that could not be taken.",
+            facts.ticket_keys_refused,
+        );
     }
 
     fn handshake_seconds(&mut self, totals: &Totals) {

@@ -43,7 +43,10 @@ impl Recorder {
     /// Something happened to a connection.
     pub fn event(&self, event: Event) {
         match event {
-            Event::Established { handshake } => self.counters.established(handshake),
+            Event::Established { handshake, resumed } => {
+                self.counters.established(handshake, resumed);
+            }
+            Event::Ticket(event) => self.counters.ticket(event),
             Event::Refused(reason) => self.counters.refused(reason),
             Event::Shadow(comparison) => self.counters.shadow(comparison),
             Event::Withdrawn(withdrawn) => {

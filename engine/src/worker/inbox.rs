@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use countersign_proto::{OperationId, Outcome};
+use countersign_proto::{OperationId, Outcome, TicketKeys};
 use countersign_ring::Waker;
 use crossbeam::queue::SegQueue;
 
@@ -20,6 +20,8 @@ pub enum Message {
     },
     /// Serve another configuration from now on.
     Publish(Box<Publication>),
+    /// Seal and open tickets with these keys from now on.
+    TicketKeys(Box<TicketKeys>),
     /// The outcome of work that left a handshake step.
     Performed(Address, Box<Outcome>),
 }

@@ -69,6 +69,7 @@ enum Life {
 impl Shard {
     pub(super) fn new(plan: WorkerPlan, desk: Desk, ring: Ring) -> Self {
         let clock = Clock::new();
+        desk.set_ticket_keys(plan.ticket_keys);
         let mut listening = Listening::default();
         let listener = |bound: &Bound| Arc::clone(&bound.served.listener);
         desk.publish(plan.sockets.iter().map(listener).collect());
@@ -112,6 +113,7 @@ impl Shard {
             match message {
                 Message::Stop { deadline } => self.stop(self.clock.moment(deadline)),
                 Message::Publish(publication) => self.publish(*publication),
+                Message::TicketKeys(keys) => self.desk.set_ticket_keys(*keys),
                 Message::Performed(Address { connection, operation }, outcome) => {
                     let completion = Completion::Performed(operation, outcome);
                     self.complete(Key::from_tag(connection), completion);
@@ -439,7 +441,9 @@ impl Shard {
         let mut over = false;
         while let Some(event) = entry.connection.poll_event() {
             // Established, refused or over: its handshake is no longer under way.
-            self.handshakes -= usize::from(std::mem::take(&mut entry.handshaking));
+            if !matches!(event, Event::Ticket(_)) {
+                self.handshakes -= usize::from(std::mem::take(&mut entry.handshaking));
+            }
             over |= matches!(event, Event::Ended(_));
             self.recorder.event(event);
         }

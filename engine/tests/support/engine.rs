@@ -9,8 +9,8 @@ use countersign::control::{Engine, Stopped};
 use countersign::signing::Lanes;
 use countersign::telemetry::Totals;
 use countersign_proto::{
-    Announce, ChainCacheLimits, ClientAuth, Handoff, Limits, Reason, Rule, UpstreamAddress,
-    Withdrawal, Work, WorkKind,
+    Announce, ChainCacheLimits, ClientAuth, Handoff, Limits, Reason, Resumption, Rule,
+    UpstreamAddress, Withdrawal, Work, WorkKind,
 };
 use serde_json::Value;
 
@@ -83,6 +83,8 @@ impl TestEngine {
             max_handshakes: 256,
             log_connections: countersign::telemetry::LoggedConnections::All,
             drain_timeout: PATIENCE,
+            ticket_keys: None,
+            ticket_key_lifetime: PATIENCE,
             admin: None,
             warnings: Vec::new(),
         };
@@ -228,6 +230,7 @@ fn listener(limits: Limits) -> ListenerConfig {
         announce: Announce::Nothing,
         withdrawal: Withdrawal::default(),
         proxy_from: Vec::new(),
+        resumption: Resumption::default(),
         max_connections: None,
         limits,
     }

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign_proto::ticket::{KEY_BYTES_MIN, WORKER_BYTES};
 use countersign_proto::{
     Announce, ChainCacheLimits, ClientAuth, Desk, Identities, Identity, Limits, Listener,
-    TlsParameters, UpstreamAddress,
+    TicketKey, TicketKeys, TlsParameters, UpstreamAddress,
 };
 
 use crate::front::balancers;
@@ -23,6 +24,9 @@ pub(super) struct Worker {
 pub(super) fn worker(plan: &WorldPlan, number: u64, sabotage: Sabotage) -> Worker {
     let desk =
         Desk::new(&plan.limits, ChainCacheLimits::default(), plan.workers, number).expect("stacks");
+    // One key and one life of a worker for all: nobody in this world looks for repeated nonces.
+    let key = TicketKey::new(vec![1; KEY_BYTES_MIN].into()).expect("a key");
+    desk.set_ticket_keys(TicketKeys::new(1, &[key], [1; WORKER_BYTES]));
     let worker = Worker { desk, listeners: listeners(plan, sabotage, Regime::Usual) };
     worker.desk.publish(worker.listeners.to_vec());
     worker

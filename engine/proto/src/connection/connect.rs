@@ -103,6 +103,7 @@ fn announce(core: &mut Core, authorized: &Authorized) {
 /// What a client has proven over this connection. Every handshake is a full one.
 fn certificate_state(client: Option<&VerifiedClient>) -> CertificateState {
     match client {
+        Some(client) if client.is_resumed() => CertificateState::Resumed,
         Some(_) => CertificateState::Verified,
         None => CertificateState::None,
     }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use countersign_fiber::{Fiber, NoStack, Panicked, Progress};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ServerConfig, SignatureScheme};
+use rustls_pki_types::CertificateDer;
 
 use super::Phase;
 use super::authorize::Authorized;
 use super::connect::ExpectUpstream;
 use super::core::Core;
+use super::resume::{self, Tickets};
 use super::timer::Timer;
 use super::verify::VerifiedClient;
 use crate::desk::Place;
@@ -22,7 +24,7 @@ use crate::policy::Policy;
 use crate::proxy_protocol::Tlv;
 use crate::record::{RecordError, TrafficRecords};
 use crate::report::{Event, TlsFacts};
-use crate::seam::{Known, Outcome, Reply, Report, Request, Verdict, WorkFailure};
+use crate::seam::{Known, Outcome, Presented, Reply, Report, Request, Verdict, WorkFailure};
 use crate::tls::flight::{self, Advance, Flight};
 use crate::tls::{ClientAuth, ClientHello, ServerCertificate, TlsVersion, VerifiedChain};
 
@@ -30,7 +32,9 @@ pub(super) struct ExpectFinished {
     step: Step,
     /// The start of a record, or received while a step was suspended.
     unread: Vec<u8>,
-    chain: Option<Arc<VerifiedChain>>,
+    /// The client's chain, and as the client sent it.
+    chain: Option<(Arc<VerifiedChain>, Vec<CertificateDer<'static>>)>,
+    tickets: Tickets,
     authorized: Option<Authorized>,
     /// May the client come without a certificate?
     anonymous: Anonymous,
@@ -73,6 +77,7 @@ pub(super) struct Choice {
     config: Arc<ServerConfig>,
     anonymous: Anonymous,
     certificate: ServerCertificate,
+    tickets: Tickets,
 }
 
 impl Choice {
@@ -99,7 +104,8 @@ impl Choice {
             return Err(core.refuse_in_plaintext(Reason::DeniedByRule, detail));
         }
         let certificate = identity.certificate();
-        Ok(Self { config: identity.config_for(hello), anonymous, certificate })
+        let tickets = Tickets::of(identity);
+        Ok(Self { config: identity.config_for(hello), anonymous, certificate, tickets })
     }
 }
 
@@ -116,6 +122,7 @@ impl ExpectFinished {
             step: Step::Running,
             unread: Vec::new(),
             chain: None,
+            tickets: choice.tickets,
             authorized: None,
             anonymous: choice.anonymous,
             certificate: choice.certificate,
@@ -265,17 +272,17 @@ impl ExpectFinished {
                 Reply::Noted
             }
             Report::Presented(key) => Reply::Chain(core.desk.known_chain(&key, core.now.unix)),
-            Report::Chain(key, chain, known) => {
+            Report::Chain(Presented { key, chain, known, certificates }) => {
                 core.report.chain_cached = Some(known == Known::Before);
                 if known == Known::Now {
                     core.desk.remember_chain(key, &chain);
                 }
-                self.chain = Some(chain);
+                self.chain = Some((chain, certificates));
                 Reply::Noted
             }
             // Twice in a row the key is worth keeping.
             Report::ProvenChain if core.report.chain_cached == Some(true) => {
-                Reply::Chain(self.chain.clone())
+                Reply::Chain(self.chain.as_ref().map(|(chain, _)| Arc::clone(chain)))
             }
             Report::ProvenChain => Reply::Chain(None),
             Report::Problem(reason, detail) => {
@@ -284,10 +291,19 @@ impl ExpectFinished {
             }
             Report::Possession(possession) => {
                 // Without a chain there is nothing whose possession could be proven.
-                let Some(chain) = self.chain.take() else { return Reply::Verdict(Verdict::Denied) };
-                let client = VerifiedClient::new(&chain, possession);
-                Reply::Verdict(self.authorize(core, client))
+                let Some((chain, certificates)) = self.chain.take() else {
+                    return Reply::Verdict(Verdict::Denied);
+                };
+                let client = VerifiedClient::new(&chain, possession, core.now.unix);
+                let verdict = self.authorize(core, client);
+                if let Some(client) = self.authorized.as_ref().and_then(Authorized::client) {
+                    self.tickets.note_proven(core, client, certificates);
+                }
+                Reply::Verdict(verdict)
             }
+            Report::IssueTicket(session) => Reply::Ticket(self.tickets.issue(core, &session)),
+            Report::TicketLifetime => Reply::TicketLifetime(self.tickets.lifetime_s()),
+            Report::OpenTicket(ticket) => Reply::Session(self.tickets.open(core, &ticket)),
         }
     }
 
@@ -352,8 +368,16 @@ impl ExpectFinished {
         }
     }
 
-    fn finish(self, core: &mut Core, tls: UnbufferedServerConnection, unread: Vec<u8>) -> Phase {
+    fn finish(
+        mut self,
+        core: &mut Core,
+        tls: UnbufferedServerConnection,
+        unread: Vec<u8>,
+    ) -> Phase {
         core.timers.stop(Timer::Handshake);
+        if let Err((reason, detail)) = self.conclude(core, &tls) {
+            return core.give_up(reason, detail);
+        }
         let presented = tls.peer_certificates().is_some_and(|chain| !chain.is_empty());
         let mut authorized = match self.authorized {
             Some(authorized) => authorized,
@@ -383,6 +407,9 @@ impl ExpectFinished {
             return core.give_up(lost.reason, lost.detail);
         }
         core.report.rule = Some(Arc::clone(authorized.rule()));
+        let resumed = authorized.client().is_some_and(VerifiedClient::is_resumed);
+        core.report.resumed = resumed;
+        core.report.authenticated_at = authorized.client().map(VerifiedClient::authenticated_at);
         core.report.alpn =
             tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
         core.client_certificate = certificate_to_tell(core, &tls);
@@ -393,7 +420,7 @@ impl ExpectFinished {
         core.report.allowed = true;
         core.report.established_at = Some(core.now.moment);
         let handshake = core.now.moment - core.report.accepted_at;
-        core.events.push_back(Event::Established { handshake });
+        core.events.push_back(Event::Established { handshake, resumed });
         core.watch_expiry();
         ExpectUpstream::begin(core, authorized, Box::new(records), unread)
     }
@@ -412,6 +439,33 @@ impl ExpectFinished {
             signature_scheme: self.signed_with,
             server_certificate: self.certificate,
         });
+    }
+
+    /// Of a full handshake only what Possession has authorized counts, of a resumed one only the ticket
+    /// that has carried it: its client is authorized here, as of now.
+    fn conclude(
+        &mut self,
+        core: &mut Core,
+        tls: &UnbufferedServerConnection,
+    ) -> Result<(), (Reason, String)> {
+        let presented = tls.peer_certificates().unwrap_or_default();
+        let session = self
+            .tickets
+            .conclude(core, tls.handshake_kind(), presented)
+            .map_err(|(reason, detail)| (reason, detail.to_owned()))?;
+        let Some(session) = session else { return Ok(()) };
+        if self.authorized.take().is_some() {
+            let detail = "a client was authorized before its session was resumed".to_owned();
+            return Err((Reason::Internal, detail));
+        }
+        let client = VerifiedClient::resumed(&session);
+        resume::still_holds(core, &client)?;
+        match self.authorize(core, client) {
+            Verdict::Admitted => Ok(()),
+            Verdict::Denied => Err(self.problem.take().unwrap_or_else(|| {
+                (Reason::DeniedByRule, "no rule lets the client in".to_owned())
+            })),
+        }
     }
 
     /// Ends the handshake with the right alert: rustls' own where it has chosen one; ours, in

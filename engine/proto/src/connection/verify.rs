@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::resume::ResumedSession;
 use crate::identity::ClientIdentity;
 use crate::policy::Subject;
 use crate::tls::{Evidence, Possession, VerifiedChain, signature_scheme_name};
@@ -10,23 +11,40 @@ use rustls_pki_types::UnixTime;
 
 /// A client whose certification path holds and who has proven to possess the end entity's key.
 ///
-/// There is one way to make one: from a [`VerifiedChain`] and a [`Possession`], each of which comes
-/// only out of its own verification.
+/// There are two ways to make one: from a [`VerifiedChain`] and a [`Possession`], each of which comes
+/// only out of its own verification; or from a [`ResumedSession`], which comes only out of a ticket that
+/// was issued to such a client, whose chain holds again, and that has carried this handshake.
 #[derive(Debug)]
 pub struct VerifiedClient {
     identity: Arc<ClientIdentity>,
     trust_domain: Option<Arc<str>>,
     evidence: Arc<Evidence>,
     scheme: SignatureScheme,
+    /// Seconds since the epoch.
+    authenticated_at: u64,
+    is_resumed: bool,
 }
 
 impl VerifiedClient {
-    pub(super) fn new(chain: &VerifiedChain, possession: Possession) -> Self {
+    pub(super) fn new(chain: &VerifiedChain, possession: Possession, now: UnixTime) -> Self {
         Self {
             identity: Arc::clone(chain.identity()),
             evidence: Arc::clone(chain.evidence()),
             trust_domain: chain.trust_domain().cloned(),
             scheme: possession.scheme(),
+            authenticated_at: now.as_secs(),
+            is_resumed: false,
+        }
+    }
+
+    pub(super) fn resumed(session: &ResumedSession) -> Self {
+        Self {
+            identity: Arc::clone(session.identity()),
+            trust_domain: session.trust_domain().cloned(),
+            evidence: Arc::clone(session.evidence()),
+            scheme: session.scheme(),
+            authenticated_at: session.authenticated_at(),
+            is_resumed: true,
         }
     }
 
@@ -55,6 +73,19 @@ impl VerifiedClient {
     #[must_use]
     pub fn evidence(&self) -> &Arc<Evidence> {
         &self.evidence
+    }
+
+    /// When it proved possession of its key: seconds since the epoch. Not on this connection if
+    /// [`Self::is_resumed`].
+    #[must_use]
+    pub fn authenticated_at(&self) -> u64 {
+        self.authenticated_at
+    }
+
+    /// Has a ticket spoken for it, rather than its certificate?
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
     }
 
     /// What it signed with.

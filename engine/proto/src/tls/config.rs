@@ -12,9 +12,11 @@ use rustls::{NamedGroup, ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use crate::seam::{self, Reply, Report, Verdict};
+use crate::ticket::Resumption;
 use crate::tls::openssl_names::ServerCertificate;
 use crate::tls::provider::{self, Groups, default_groups, default_suites};
 use crate::tls::signer::IdentityKey;
+use crate::tls::ticketer::Ticketer;
 use crate::tls::verifier::ClientVerifier;
 use crate::tls::{ClientHello, Handoff, TlsVersion, TrustDomain};
 
@@ -60,6 +62,8 @@ pub struct TlsParameters {
     pub random: &'static dyn SecureRandom,
     /// What leaves the running step.
     pub handoff: Handoff,
+    /// Whether sessions are resumed.
+    pub resumption: Resumption,
 }
 
 impl TlsParameters {
@@ -73,6 +77,7 @@ impl TlsParameters {
             alpn: Vec::new(),
             random,
             handoff: Handoff::default(),
+            resumption: Resumption::default(),
         }
     }
 }
@@ -105,6 +110,7 @@ pub struct Identity {
     client_auth: ClientAuth,
     domain: Option<Arc<TrustDomain>>,
     certificate: ServerCertificate,
+    resumption: Resumption,
     any_group: Arc<ServerConfig>,
     by_group: Vec<(NamedGroup, Arc<ServerConfig>)>,
 }
@@ -124,6 +130,9 @@ impl Identity {
         parameters: &TlsParameters,
     ) -> Result<Self, CredentialsError> {
         let certified = Arc::new(certify(credentials, parameters.handoff)?);
+        let domain = domain.filter(|_| client_auth != ClientAuth::None);
+        // Only a client that has proven who it is gets a ticket.
+        let resumption = domain.as_ref().map_or(Resumption::OFF, |_| parameters.resumption);
         let verifier: Arc<dyn ClientCertVerifier> = match (client_auth, domain.clone()) {
             (ClientAuth::None, _) => Arc::new(NoClientAuth),
             (_, None) => return Err(CredentialsError::NoTrustDomain),
@@ -140,23 +149,17 @@ impl Identity {
             parameters.handoff,
         );
         let build = |provider| {
-            configure(provider, parameters, Arc::clone(&verifier), Arc::clone(&certified))
+            let (verifier, certified) = (Arc::clone(&verifier), Arc::clone(&certified));
+            configure(provider, parameters, resumption.tickets, verifier, certified)
         };
         let mut by_group = Vec::with_capacity(provider.kx_groups.len());
         for group in &provider.kx_groups {
             by_group.push((group.name(), build(provider::with_only(&provider, *group))?));
         }
-        // Where no client is asked for a certificate, none is trusted.
-        let domain = domain.filter(|_| client_auth != ClientAuth::None);
         let certificate =
             credentials.chain.first().map(|der| ServerCertificate::read(der)).unwrap_or_default();
         let any_group = build(Arc::new(provider))?;
-        Ok(Self { client_auth, domain, certificate, any_group, by_group })
-    }
-
-    /// Whom it trusts; `None` where no client is asked for a certificate.
-    pub(crate) fn trust_domain(&self) -> Option<&TrustDomain> {
-        self.domain.as_deref()
+        Ok(Self { client_auth, domain, certificate, resumption, any_group, by_group })
     }
 
     /// Whether its clients are asked for a certificate.
@@ -169,6 +172,17 @@ impl Identity {
     #[must_use]
     pub fn certificate(&self) -> ServerCertificate {
         self.certificate
+    }
+
+    /// Whom it trusts; nobody where clients are not asked for a certificate.
+    pub(crate) fn trust_domain(&self) -> Option<&Arc<TrustDomain>> {
+        self.domain.as_ref()
+    }
+
+    /// Whether its sessions are resumed.
+    #[must_use]
+    pub fn resumption(&self) -> Resumption {
+        self.resumption
     }
 
     /// The configuration for a client: that of the first group, in the server's order, for which its
@@ -213,6 +227,7 @@ fn certify(credentials: &Credentials, handoff: Handoff) -> Result<CertifiedKey, 
 fn configure(
     provider: Arc<CryptoProvider>,
     parameters: &TlsParameters,
+    tickets: usize,
     verifier: Arc<dyn ClientCertVerifier>,
     certified: Arc<CertifiedKey>,
 ) -> Result<Arc<ServerConfig>, CredentialsError> {
@@ -229,10 +244,15 @@ fn configure(
         .map_err(CredentialsError::Parameters)?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(OneIdentity(certified)));
-    // No resumption of any kind. rustls comes with a session cache by which a TLS 1.2 client resumes
-    // without ever asking the ticketer, and without its certificate being looked at again.
+    // Nothing resumes but by a ticket of ours. rustls comes with a session cache by which a TLS 1.2
+    // client resumes without ever asking the ticketer, and without its certificate being looked at again.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
+    config.ticketer = Arc::new(Ticketer::new(tickets > 0));
+    config.send_tls13_tickets = tickets;
+    // A client may ask for fewer (RFC 9149), not for more.
+    config.max_tls13_tickets = tickets;
+    // No 0-RTT: such data could be replayed, and comes before anybody has looked at policy.
+    config.max_early_data_size = 0;
     // A client certificate is worth nothing without it (RFC 7627 §1, triple handshake).
     config.require_ems = true;
     config.ignore_client_order = true;

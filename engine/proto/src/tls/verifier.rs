@@ -8,9 +8,9 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::seam::{self, Known, Outcome, Reply, Report, Verdict, Work};
+use crate::seam::{self, Known, Outcome, Presented, Reply, Report, Verdict, Work};
 use crate::tls::trust_domain::{SIGNATURE_ALGORITHMS, VerifiedChain};
-use crate::tls::{ChainError, ChainKey, Handoff, TlsVersion, TrustDomain};
+use crate::tls::{ChainError, Handoff, TlsVersion, TrustDomain};
 
 /// The client has proven to hold the private key of its end entity certificate. Comes only from the
 /// verification of its CertificateVerify.
@@ -83,22 +83,25 @@ impl ClientVerifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<(ChainKey, Arc<VerifiedChain>, Known), VerificationError> {
+    ) -> Result<Presented, VerificationError> {
         self.domain.check_size(end_entity, intermediates)?;
         let key = self.domain.chain_key(end_entity, intermediates);
-        if let Ok(Reply::Chain(Some(chain))) = seam::report(Report::Presented(key)) {
-            return Ok((key, chain, Known::Before));
-        }
-        let chain: Vec<_> = std::iter::once(end_entity)
+        let certificates: Vec<_> = std::iter::once(end_entity)
             .chain(intermediates)
             .map(|der| der.clone().into_owned())
             .collect();
-        if !self.handoff.verify_chain {
-            return Ok((key, self.domain.verify(&chain, now)?, Known::Now));
+        if let Ok(Reply::Chain(Some(chain))) = seam::report(Report::Presented(key)) {
+            return Ok(Presented { key, chain, known: Known::Before, certificates });
         }
-        let work = Work::VerifyChain { domain: Arc::clone(&self.domain), chain, now };
+        let known = Known::Now;
+        if !self.handoff.verify_chain {
+            let chain = self.domain.verify(&certificates, now)?;
+            return Ok(Presented { key, chain, known, certificates });
+        }
+        let domain = Arc::clone(&self.domain);
+        let work = Work::VerifyChain { domain, chain: certificates.clone(), now };
         match seam::hand_out(work) {
-            Outcome::Chain(result) => Ok((key, result?, Known::Now)),
+            Outcome::Chain(chain) => Ok(Presented { key, chain: chain?, known, certificates }),
             other => Err(VerificationError::Undone(other)),
         }
     }
@@ -164,15 +167,15 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let (key, chain, known) = match self.chain(end_entity, intermediates, now) {
-            Ok(found) => found,
+        let presented = match self.chain(end_entity, intermediates, now) {
+            Ok(presented) => presented,
             Err(VerificationError::Undone(outcome)) => return Err(seam::undone(outcome)),
             Err(VerificationError::Chain(error)) => {
                 let _ = seam::report(Report::Problem(error.reason(), error.to_string()));
                 return Err(error.steering().into());
             }
         };
-        match seam::report(Report::Chain(key, chain, known)) {
+        match seam::report(Report::Chain(presented)) {
             Ok(Reply::Noted) => Ok(ClientCertVerified::assertion()),
             _ => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
