@@ -162,6 +162,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
+    use countersign_proto::ChainCacheLimits;
+
     use super::*;
     use crate::telemetry::LoggedConnections;
 
@@ -169,6 +171,7 @@ mod tests {
 
     fn config(ticket_keys: Option<TicketKeyFile>) -> Config {
         Config {
+            chain_cache: ChainCacheLimits::default(),
             listeners: Vec::new(),
             workers: 1,
             cpus: Vec::new(),
