@@ -346,6 +346,11 @@ fn what_is_not_wrong_but_worth_a_word_is_a_warning() {
             ":22:13: listener.identity.client_ca: CA certificate 1 of `{dir}/old-ca.pem` expired at 2020-01-31T00:00:00Z: its clients are refused",
         ),
         (
+            "key = \"partners.key\"\nclient_ca = \"clients-ca.pem\"",
+            "key = \"partners.key\"\nclient_ca = \"partners.pem\"",
+            ":22:13: listener.identity.client_ca: `{dir}/partners.pem`: certificate 1: it is no CA certificate and another CA has issued it: it lets nobody in; trust that CA, and let rules choose the client",
+        ),
+        (
             "allow = \"any-verified\"",
             "allow = \"any-verified\"\nmax_connections = 1001",
             ":29:19: listener.max_connections: it is never reached: a worker has 1000 connections at most, for all listeners (line 2)",

@@ -13,8 +13,10 @@ use aws_lc_rs::digest;
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 use x509_parser::x509::X509Name;
 
-pub(crate) use self::certificate::Certificate;
-use self::certificate::{CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, Malformed, SUBJECT_ALT_NAME};
+pub(crate) use self::certificate::{
+    ANY_EXTENDED_KEY_USAGE, CLIENT_AUTH, Certificate, Malformed, NameKinds, public_key,
+};
+use self::certificate::{CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, SUBJECT_ALT_NAME};
 use self::distinguished_name::DistinguishedName;
 pub use self::key_kind::KeyKind;
 pub use self::name_text::{NameTextError, canonical_name};

@@ -50,7 +50,7 @@ pub use seam::{Budget, Outcome, Work, WorkFailure, WorkKind};
 pub use ticket::{Declined, Resumption, TicketKey, TicketKeys};
 pub use time::{Moment, Now};
 pub use tls::{
-    ChainError, ChainLimits, ClientAuth, Credentials, CredentialsError, Evidence, Groups, Handoff,
-    Identity, Issued, Issuer, Possession, ServerCertificate, TlsParameters, TlsVersion,
-    TrustDomain, TrustDomainError, VerifiedChain, default_suites, provider,
+    AnchorWarning, ChainError, ChainLimits, ClientAuth, Credentials, CredentialsError, Evidence,
+    Groups, Handoff, Identity, Issued, Issuer, Possession, ServerCertificate, TlsParameters,
+    TlsVersion, TrustDomain, TrustDomainError, VerifiedChain, default_suites, provider,
 };

@@ -27,6 +27,13 @@ pub const PROXY_TLV_BYTES: RangeInclusive<usize> = 64..=65_535;
 /// The longest PROXY header that is read from a balancer. Without TLVs none has more than 232 bytes (unix sockets,
 /// proxy-protocol.txt section 2.2); this leaves room for a client's certificate among them.
 pub const RECEIVED_PROXY_HEADER_BYTES_MAX: usize = 8 * 1024;
+/// What the signatures in a client's chain that do not hold may cost: one by a P-256 key costs 1 (about
+/// 60 us), by P-384 4, by P-521 8. With anchors of P-256, Ed25519 or RSA-2048 it is as many as the largest
+/// chain can hold.
+pub const FAILED_SIGNATURES_COST_MAX: usize = 16;
+
+/// Names of a client's chain times the name constraints of its CAs: each comparison takes about 0.2 us.
+pub const NAME_COMPARISONS_MAX: usize = 4_096;
 
 /// More suspended handshakes than this per worker cannot be configured.
 pub const SUSPENSIONS_MAX: usize = 4_096;
@@ -192,6 +199,10 @@ const _: () = assert!(HANDSHAKE_INPUT_BYTES_MAX > 0xffff && RECEIVE_BYTES <= BUL
 const _: () = assert!(RECORD_WIRE_BYTES <= RELAY_BYTES_MAX);
 // Places in a ticket are told in two bytes; a ticket fits into the extension that carries it.
 const _: () = assert!(TICKET_BYTES_MAX < 0xffff && TICKET_CERTIFICATES_MAX <= 0xff);
+// No honest chain has as many wrong signatures as it has certificates.
+const _: () = assert!(FAILED_SIGNATURES_COST_MAX >= CHAIN_CERTIFICATES_MAX);
+// A client with as many names as can be read may be below a CA with a dozen constraints.
+const _: () = assert!(NAME_COMPARISONS_MAX >= 12 * crate::identity::MAX_ALT_NAMES);
 // A certificate that the chain's bound lets through can be read; a request head fits into what the
 // built-in upstream may have waiting.
 const _: () = assert!(CHAIN_BYTES_MAX <= crate::identity::MAX_CERTIFICATE_BYTES);

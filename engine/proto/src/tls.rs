@@ -21,7 +21,9 @@ pub use evidence::{Evidence, Issued, Issuer};
 pub use openssl_names::ServerCertificate;
 pub(crate) use openssl_names::signature_scheme_name;
 pub use provider::{Groups, Handoff, default_suites, provider};
-pub use trust_domain::{ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain};
+pub use trust_domain::{
+    AnchorWarning, ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain,
+};
 pub(crate) use trust_domain::{ChainKey, Vouching};
 pub use verifier::Possession;
 pub(crate) use verifier::verify_possession;

@@ -15,8 +15,13 @@ const VERSION: u8 = 0xa0;
 const ISSUER_UNIQUE_ID: u8 = 0x81;
 const SUBJECT_UNIQUE_ID: u8 = 0x82;
 const EXTENSIONS: u8 = 0xa3;
+const KEY_IDENTIFIER: u8 = 0x80;
+const PERMITTED_SUBTREES: u8 = 0xa0;
+const EXCLUDED_SUBTREES: u8 = 0xa1;
 
-/// id-ce-keyUsage (RFC 5280 §4.2.1.3).
+/// id-ce-subjectKeyIdentifier (RFC 5280 §4.2.1.2).
+const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 14];
+/// id-ce-keyUsage (§4.2.1.3).
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
 /// id-ce-subjectAltName (§4.2.1.6).
 pub(super) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
@@ -24,6 +29,17 @@ pub(super) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
 pub(super) const CERTIFICATE_POLICIES: &[u8] = &[0x55, 0x1d, 32];
 /// id-ce-extKeyUsage (§4.2.1.12).
 pub(super) const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
+/// id-ce-basicConstraints (§4.2.1.9).
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
+/// id-ce-nameConstraints (§4.2.1.10).
+const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 30];
+/// id-ce-authorityKeyIdentifier (§4.2.1.1).
+const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
+
+/// id-kp-clientAuth (§4.2.1.12): the content of the OBJECT IDENTIFIER.
+pub(crate) const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
+/// anyExtendedKeyUsage (§4.2.1.12): the content of the OBJECT IDENTIFIER.
+pub(crate) const ANY_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37, 0];
 
 /// What a certificate could not be read for; says nothing of its text.
 pub(crate) type Malformed = &'static str;
@@ -45,6 +61,14 @@ pub(crate) struct Certificate<'a> {
     pub(crate) spki: &'a [u8],
     /// What stands within the SEQUENCE OF Extension.
     extensions: &'a [u8],
+    /// The INTEGER: 0 is v1, which has no extensions, 2 is v3 (§4.1.2.1).
+    pub(crate) version: u8,
+    /// What is signed: the tbsCertificate with its header.
+    pub(crate) signed: &'a [u8],
+    /// The content of the AlgorithmIdentifier beside the signature.
+    pub(crate) signature_algorithm: &'a [u8],
+    /// The BIT STRING's content, beginning with the count of its unused bits.
+    pub(crate) signature: &'a [u8],
     /// What follows the certificate.
     pub(crate) rest: &'a [u8],
 }
@@ -54,14 +78,13 @@ impl<'a> Certificate<'a> {
     pub(crate) fn read(der: &'a [u8]) -> Result<Self, Malformed> {
         let mut outer = Der(der);
         let mut certificate = outer.expect(SEQUENCE, "it is no SEQUENCE")?;
-        let mut tbs = certificate.expect(SEQUENCE, "it has no tbsCertificate")?;
-        certificate.expect(SEQUENCE, "it has no signatureAlgorithm")?;
-        certificate.expect(BIT_STRING, "it has no signature")?;
+        let signed = certificate.whole(SEQUENCE, "it has no tbsCertificate")?;
+        let mut tbs = Der(signed).expect(SEQUENCE, "it has no tbsCertificate")?;
+        let signature_algorithm = certificate.expect(SEQUENCE, "it has no signatureAlgorithm")?.0;
+        let signature = certificate.expect(BIT_STRING, "it has no signature")?.0;
         certificate.end("something follows its signature")?;
 
-        if tbs.next_tag() == Some(VERSION) {
-            tbs.expect(VERSION, "its version is malformed")?;
-        }
+        let version = tbs.version()?;
         let serial = tbs.expect(INTEGER, "it has no serial number")?.0;
         tbs.expect(SEQUENCE, "it has no signature algorithm")?;
         let issuer = tbs.whole(SEQUENCE, "it has no issuer")?;
@@ -83,8 +106,20 @@ impl<'a> Certificate<'a> {
             explicit.end("its extensions are malformed")?;
         }
         tbs.end("something follows its extensions")?;
-        let (extensions, rest) = (extensions.0, outer.0);
-        Ok(Self { serial, issuer, not_before, not_after, subject, spki, extensions, rest })
+        Ok(Self {
+            serial,
+            issuer,
+            not_before,
+            not_after,
+            subject,
+            spki,
+            extensions: extensions.0,
+            version,
+            signed,
+            signature_algorithm,
+            signature,
+            rest: outer.0,
+        })
     }
 
     /// The first byte of keyUsage's bits, from digitalSignature (0x80) to cRLSign (0x02) and
@@ -99,6 +134,105 @@ impl<'a> Certificate<'a> {
             [unused, bits @ ..] if *unused < 8 => Ok(Some(bits.first().copied().unwrap_or(0))),
             _ => Err(MALFORMED),
         }
+    }
+
+    /// What it calls its own key; a hint, and nothing where it cannot be read.
+    pub(crate) fn subject_key_id(&self) -> Option<&'a [u8]> {
+        let value = self.extension(SUBJECT_KEY_IDENTIFIER).ok()??;
+        Some(Der(value).expect(OCTET_STRING, "").ok()?.0)
+    }
+
+    /// What it calls its issuer's key; a hint, and nothing where it cannot be read.
+    pub(crate) fn authority_key_id(&self) -> Option<&'a [u8]> {
+        let value = self.extension(AUTHORITY_KEY_IDENTIFIER).ok()??;
+        let mut content = Der(value).expect(SEQUENCE, "").ok()?;
+        Some(content.expect(KEY_IDENTIFIER, "").ok()?.0)
+    }
+
+    /// What basicConstraints says; `None` without the extension.
+    pub(crate) fn basic_constraints(&self) -> Result<Option<BasicConstraints>, Malformed> {
+        const MALFORMED: Malformed = "its basic constraints are malformed";
+        let Some(value) = self.extension(BASIC_CONSTRAINTS)? else { return Ok(None) };
+        let mut value = Der(value);
+        let mut constraints = value.expect(SEQUENCE, MALFORMED)?;
+        value.end(MALFORMED)?;
+        let mut is_ca = false;
+        if constraints.next_tag() == Some(BOOLEAN) {
+            is_ca = constraints.expect(BOOLEAN, MALFORMED)?.0 == [0xff];
+        }
+        let mut path_len = None;
+        if constraints.next_tag() == Some(INTEGER) {
+            path_len = Some(match constraints.expect(INTEGER, MALFORMED)?.0 {
+                bytes @ [0..0x80, ..] if bytes.len() <= 4 => {
+                    bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte))
+                }
+                // No path is as long as that.
+                [0..0x80, ..] => usize::MAX,
+                _ => return Err(MALFORMED),
+            });
+        }
+        constraints.end(MALFORMED)?;
+        Ok(Some(BasicConstraints { is_ca, path_len }))
+    }
+
+    /// Which purposes of a TLS client the extended key usage names; `None` without the extension,
+    /// which allows everything.
+    pub(crate) fn purposes(&self) -> Result<Option<Purposes>, Malformed> {
+        const MALFORMED: Malformed = "its extended key usage is malformed";
+        let Some(value) = self.extension(EXTENDED_KEY_USAGE)? else { return Ok(None) };
+        let mut value = Der(value);
+        let mut list = value.expect(SEQUENCE, MALFORMED)?;
+        value.end(MALFORMED)?;
+        let mut purposes = Purposes::default();
+        while !list.0.is_empty() {
+            let purpose = list.expect(OBJECT_IDENTIFIER, MALFORMED)?.0;
+            purposes.client_auth |= purpose == CLIENT_AUTH;
+            purposes.any |= purpose == ANY_EXTENDED_KEY_USAGE;
+        }
+        Ok(Some(purposes))
+    }
+
+    /// What the name constraints speak of; nothing without the extension.
+    pub(crate) fn name_constraints(&self) -> Result<NameConstraints, Malformed> {
+        const MALFORMED: Malformed = "its name constraints are malformed";
+        let mut found = NameConstraints::default();
+        let Some(value) = self.extension(NAME_CONSTRAINTS)? else { return Ok(found) };
+        let mut value = Der(value);
+        let mut constraints = value.expect(SEQUENCE, MALFORMED)?;
+        value.end(MALFORMED)?;
+        for subtrees in [PERMITTED_SUBTREES, EXCLUDED_SUBTREES] {
+            if constraints.next_tag() != Some(subtrees) {
+                continue;
+            }
+            let mut subtrees = constraints.expect(subtrees, MALFORMED)?;
+            while !subtrees.0.is_empty() {
+                let base = subtrees.expect(SEQUENCE, MALFORMED)?;
+                found.kinds.add(base.next_tag().ok_or(MALFORMED)?);
+                found.subtrees += 1;
+            }
+        }
+        constraints.end(MALFORMED)?;
+        Ok(found)
+    }
+
+    /// What kinds of names stand in the subjectAltName extension, and how many.
+    pub(crate) fn alt_names(&self) -> Result<AltNames, Malformed> {
+        const MALFORMED: Malformed = "its alternative names are malformed";
+        let mut found = AltNames::default();
+        let Some(value) = self.extension(SUBJECT_ALT_NAME)? else { return Ok(found) };
+        let mut names = Der(value).expect(SEQUENCE, MALFORMED)?;
+        while let Some((tag, _, _)) = names.element() {
+            found.kinds.add(tag);
+            found.count += 1;
+        }
+        names.end(MALFORMED)?;
+        Ok(found)
+    }
+
+    /// The value of an extension; an error if it stands there twice (RFC 5280 §4.2).
+    fn extension(&self, wanted: &[u8]) -> Result<Option<&'a [u8]>, Malformed> {
+        let [value] = self.values_of([wanted])?;
+        Ok(value)
     }
 
     /// The values of extensions, found in one pass; an error if one of them stands there twice
@@ -126,6 +260,73 @@ impl<'a> Certificate<'a> {
         }
         Ok(found)
     }
+}
+
+/// basicConstraints (RFC 5280 §4.2.1.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BasicConstraints {
+    pub(crate) is_ca: bool,
+    /// CA certificates that may follow on a path, those not counted that are self-issued.
+    pub(crate) path_len: Option<usize>,
+}
+
+/// What an extended key usage names of what concerns a TLS client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Purposes {
+    pub(crate) client_auth: bool,
+    pub(crate) any: bool,
+}
+
+/// What name constraints speak of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NameConstraints {
+    pub(crate) kinds: NameKinds,
+    /// Permitted and excluded ones.
+    pub(crate) subtrees: usize,
+}
+
+/// The names in a subjectAltName.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AltNames {
+    pub(crate) kinds: NameKinds,
+    pub(crate) count: usize,
+}
+
+/// A set of the kinds of a GeneralName (RFC 5280 §4.2.1.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NameKinds(u16);
+
+impl NameKinds {
+    pub(crate) const EMAIL: Self = Self(1 << 1);
+    pub(crate) const DIRECTORY: Self = Self(1 << 4);
+    pub(crate) const URI: Self = Self(1 << 6);
+    /// otherName, x400Address, ediPartyName and registeredID.
+    pub(crate) const RARE: Self = Self(1 | 1 << 3 | 1 << 5 | 1 << 8);
+
+    fn add(&mut self, tag: u8) {
+        self.0 |= 1 << (tag & 0x0f);
+    }
+
+    pub(crate) fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// The algorithm (the AlgorithmIdentifier's content) and the key of a SubjectPublicKeyInfo with its
+/// header (RFC 5280 §4.1.2.7).
+pub(crate) fn public_key(spki: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut info = Der(spki).expect(SEQUENCE, "").ok()?;
+    let algorithm = info.expect(SEQUENCE, "").ok()?.0;
+    let key = info.expect(BIT_STRING, "").ok()?.0;
+    Some((algorithm, key.strip_prefix(&[0])?))
 }
 
 /// DER not read yet (X.690): definite lengths, of at most four bytes, in the fewest bytes.
@@ -179,6 +380,19 @@ impl<'a> Der<'a> {
         Some((tag, &whole[header..], whole))
     }
 
+    /// The version of a tbsCertificate; v1 where none stands there (RFC 5280 §4.1.2.1).
+    fn version(&mut self) -> Result<u8, Malformed> {
+        const MALFORMED: Malformed = "its version is malformed";
+        if self.next_tag() != Some(VERSION) {
+            return Ok(0);
+        }
+        let mut explicit = self.expect(VERSION, MALFORMED)?;
+        match *explicit.expect(INTEGER, MALFORMED)?.0 {
+            [version] => explicit.end(MALFORMED).map(|()| version),
+            _ => Err(MALFORMED),
+        }
+    }
+
     /// UTCTime or GeneralizedTime as RFC 5280 §4.1.2.5 has them: to the second, in UTC.
     fn time(&mut self) -> Option<i64> {
         let (tag, text, _) = self.element()?;
@@ -224,8 +438,12 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, DnType, KeyPair, KeyUsagePurpose};
-    use x509_parser::prelude::{FromDer, X509Certificate};
+    use rcgen::BasicConstraints::{Constrained, Unconstrained};
+    use rcgen::{
+        CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair,
+        KeyUsagePurpose,
+    };
+    use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
     use super::*;
 
@@ -254,6 +472,67 @@ mod tests {
         if let (Some(ours), Some(theirs)) = (ours, usage) {
             assert_eq!(ours & 0x80 != 0, theirs.digital_signature());
             assert_eq!(ours & 0x04 != 0, theirs.key_cert_sign());
+        }
+        let (_, theirs) = X509Certificate::from_der(der).unwrap();
+        let ours = Certificate::read(der).unwrap();
+        assert_eq!(u32::from(ours.version), theirs.version().0);
+        assert_eq!(ours.signed, theirs.tbs_certificate.as_ref());
+        assert_eq!(ours.signature[1..], *theirs.signature_value.data);
+        assert_eq!(public_key(ours.spki).unwrap().1, &*theirs.public_key().subject_public_key.data);
+        let constraints = theirs.basic_constraints().unwrap().map(|found| BasicConstraints {
+            is_ca: found.value.ca,
+            path_len: found.value.path_len_constraint.map(|length| length as usize),
+        });
+        assert_eq!(ours.basic_constraints().unwrap(), constraints);
+        let purposes = theirs
+            .extended_key_usage()
+            .unwrap()
+            .map(|found| Purposes { client_auth: found.value.client_auth, any: found.value.any });
+        assert_eq!(ours.purposes().unwrap(), purposes);
+        let names = theirs.subject_alternative_name().unwrap();
+        let count = names.map_or(0, |names| names.value.general_names.len());
+        assert_eq!(ours.alt_names().unwrap().count, count);
+        let subtrees = theirs.name_constraints().unwrap().map_or(0, |found| {
+            let count = |list: &Option<Vec<_>>| list.as_ref().map_or(0, Vec::len);
+            count(&found.value.permitted_subtrees) + count(&found.value.excluded_subtrees)
+        });
+        assert_eq!(ours.name_constraints().unwrap().subtrees, subtrees);
+        for extension in theirs.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::SubjectKeyIdentifier(id) => {
+                    assert_eq!(ours.subject_key_id(), Some(id.0));
+                }
+                ParsedExtension::AuthorityKeyIdentifier(id) => {
+                    let id = id.key_identifier.as_ref().map(|id| id.0);
+                    assert_eq!(ours.authority_key_id(), id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn extensions_are_those_that_another_parser_finds() {
+        for path_len in [None, Some(0), Some(1), Some(127), Some(255)] {
+            let limit = path_len.map_or(Unconstrained, Constrained);
+            agrees_with_x509_parser(&certificate(|parameters| {
+                parameters.is_ca = IsCa::Ca(limit);
+                parameters.use_authority_key_identifier_extension = true;
+                parameters.name_constraints = Some(rcgen::NameConstraints {
+                    permitted_subtrees: vec![GeneralSubtree::DnsName("a".into())],
+                    excluded_subtrees: vec![
+                        GeneralSubtree::DnsName("b".into()),
+                        GeneralSubtree::Rfc822Name("c".into()),
+                    ],
+                });
+            }));
+        }
+        use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+        for purposes in [vec![ClientAuth], vec![ServerAuth, Any], vec![ServerAuth]] {
+            agrees_with_x509_parser(&certificate(|parameters| {
+                parameters.is_ca = IsCa::ExplicitNoCa;
+                parameters.extended_key_usages = purposes;
+            }));
         }
     }
 
@@ -287,6 +566,13 @@ mod tests {
     fn what_is_cut_or_damaged_never_panics() {
         let der = certificate(|parameters| {
             parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            parameters.is_ca = IsCa::Ca(Constrained(1));
+            parameters.use_authority_key_identifier_extension = true;
+            parameters.name_constraints = Some(rcgen::NameConstraints {
+                permitted_subtrees: vec![GeneralSubtree::DnsName("a".into())],
+                excluded_subtrees: vec![],
+            });
         });
         for length in 0..der.len() {
             assert!(Certificate::read(&der[..length]).is_err());
@@ -297,6 +583,10 @@ mod tests {
                 damaged[index] = value;
                 if let Ok(certificate) = Certificate::read(&damaged) {
                     let _ = (certificate.key_usage(), certificate.values_of([SUBJECT_ALT_NAME]));
+                    let _ = (certificate.key_usage(), certificate.alt_names());
+                    let _ = (certificate.basic_constraints(), certificate.purposes());
+                    let _ = (certificate.name_constraints(), public_key(certificate.spki));
+                    let _ = (certificate.subject_key_id(), certificate.authority_key_id());
                 }
             }
         }

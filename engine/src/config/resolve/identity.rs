@@ -180,7 +180,13 @@ fn client_ca(
     let limits = ChainLimits { certificates: limits.chain_certificates, bytes: limits.chain_bytes };
     let tells_names = listener.ca_names.as_ref().is_none_or(|at| at.value == "all");
     match TrustDomain::new(&bundle, limits, tells_names) {
-        Ok(_) => Some(bundle),
+        Ok(domain) => {
+            for warning in domain.warnings() {
+                let path = credentials::path(&at.value);
+                problems.warning(&at.spot, format_args!("{path}: {warning}"));
+            }
+            Some(bundle)
+        }
         Err(error) => {
             let help = match &error {
                 TrustDomainError::Names { .. } => {
