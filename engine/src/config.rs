@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_proto::policy::{AddressPrefix, DomainName};
+use countersign_proto::revocation::{RevocationFeed, RevocationPolicy};
 use countersign_proto::{
     Announce, ChainCacheLimits, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups,
     Handoff, Identities, Identity, Limits, Listener, Policy, Resumption, Rule, TlsParameters,
@@ -134,6 +135,51 @@ pub struct IdentityConfig {
     pub trust_domain: Option<DomainName>,
     /// Are clients asked for a certificate?
     pub client_auth: ClientAuth,
+    /// Where revocation lists come from; `None` if revocation is not checked.
+    pub revocation: Option<RevocationConfig>,
+}
+
+/// Where the revocation lists for an identity's clients come from, and what holds without them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RevocationConfig {
+    /// Lists that decide.
+    pub sources: Vec<ListSource>,
+    /// Lists that are asked beside, and decide nothing.
+    pub shadow: Vec<ListSource>,
+    /// How old a list from a URL may become before it is fetched again.
+    pub refresh: Duration,
+    /// Are the distribution points named in clients' certificates fetched?
+    pub follows_points: bool,
+    /// What becomes of clients whose CA has no list that is in date.
+    pub policy: RevocationPolicy,
+}
+
+impl RevocationConfig {
+    /// Are there lists that decide, or may there be?
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        !self.sources.is_empty() || self.follows_points
+    }
+}
+
+/// Where lists come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListSource {
+    /// A file, DER or PEM.
+    File(PathBuf),
+    /// Every file in a directory whose name does not begin with a dot.
+    Directory(PathBuf),
+    /// An http or https URL.
+    Url(String),
+}
+
+impl std::fmt::Display for ListSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) | Self::Directory(path) => path.display().fmt(f),
+            Self::Url(url) => url.fmt(f),
+        }
+    }
 }
 
 /// What a listener negotiates.
@@ -177,7 +223,8 @@ pub enum BuildError {
 
 impl ListenerConfig {
     /// Builds the listener anew for one worker, so that nothing in it is shared with another. `bound` is
-    /// where it listens indeed: the kernel chooses the port where the configuration says 0.
+    /// where it listens indeed: the kernel chooses the port where the configuration says 0. `feed` gives
+    /// an identity's revocation lists.
     ///
     /// # Errors
     /// See [`BuildError`].
@@ -186,10 +233,12 @@ impl ListenerConfig {
         bound: SocketAddr,
         generation: u64,
         handoff: Handoff,
+        feed: &mut dyn FnMut(&IdentityConfig) -> Option<Arc<RevocationFeed>>,
     ) -> Result<Listener, BuildError> {
         let mut identities = Vec::with_capacity(self.identities.len());
         for identity in &self.identities {
-            identities.push((identity.server_names.clone(), self.identity(identity, handoff)?));
+            let built = self.identity(identity, handoff, feed(identity))?;
+            identities.push((identity.server_names.clone(), built));
         }
         Ok(Listener {
             name: self.name.as_str().into(),
@@ -214,6 +263,7 @@ impl ListenerConfig {
         &self,
         identity: &IdentityConfig,
         handoff: Handoff,
+        feed: Option<Arc<RevocationFeed>>,
     ) -> Result<Identity, BuildError> {
         let parameters = TlsParameters {
             suites: self.tls.suites.clone(),
@@ -227,7 +277,11 @@ impl ListenerConfig {
         let domain = match identity.client_auth {
             ClientAuth::None => None,
             ClientAuth::Require | ClientAuth::Optional => {
-                Some(Arc::new(self.trust_domain(identity)?))
+                let domain = self.trust_domain(identity)?;
+                Some(Arc::new(match feed {
+                    Some(feed) => domain.with_revocations(feed),
+                    None => domain,
+                }))
             }
         };
         let anonymous = self.rules.iter().any(Rule::is_for_anonymous);

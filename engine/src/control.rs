@@ -3,7 +3,9 @@
 mod admin;
 mod descriptors;
 mod engine;
+mod revocation;
 mod status;
 mod ticket_keys;
 
 pub use engine::{Engine, ReloadError, StartError, Stopped};
+pub use revocation::{ListProblem, check_lists};

@@ -7,6 +7,6 @@ mod prometheus;
 mod recorder;
 
 pub use counters::{Counters, Distribution, Gauges, HANDSHAKE_BUCKETS_US, LIMITS, Limit, Totals};
-pub use log::{Log, LogReader, Notice};
-pub use prometheus::{Certificate, Facts, render};
+pub use log::{Log, LogReader, LogWriter, Notice};
+pub use prometheus::{Certificate, Facts, ListFact, RevocationFacts, render};
 pub use recorder::{LoggedConnections, Recorder};

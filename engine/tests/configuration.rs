@@ -13,8 +13,11 @@ use std::time::Duration;
 
 use breakages::{BREAKAGES, GOOD};
 use countersign::config::keys::{self, Kind};
-use countersign::config::{AdminAddress, Config, ConfigErrors, IdentityConfig};
+use countersign::config::{
+    AdminAddress, Config, ConfigErrors, IdentityConfig, ListSource, RevocationConfig,
+};
 use countersign_proto::proxy_protocol::{Format, Tlv};
+use countersign_proto::revocation::{OnExpired, OnUnknown, RevocationPolicy};
 use countersign_proto::{
     Announce, ClientAuth, Consequence, Limits, Resumption, Rule, TlsVersion, UpstreamAddress,
     Withdrawal, default_suites,
@@ -149,6 +152,13 @@ key = "partners.key"
 client_ca = "clients-ca.pem"
 trust_domain = "partners"
 client_auth = "optional"
+crl = ["https://crl.example.org/a.crl", "."]
+crl_refresh = "2m"
+crl_distribution_points = true
+crl_unknown = "allow"
+crl_expired = "fail_closed"
+crl_grace = "3m"
+shadow_crl = "clients-ca.pem"
 [[listener.identity]]
 server_names = ["internal.example.org"]
 certificate = "internal.pem"
@@ -211,6 +221,20 @@ client_auth = "none"
     assert_eq!(optional.server_names, ["*.partners.example.org"]);
     assert_eq!((optional.client_auth, optional.client_ca.len()), (ClientAuth::Optional, 1));
     assert_eq!((none.client_auth, none.client_ca.len()), (ClientAuth::None, 0));
+    let expected = RevocationConfig {
+        sources: vec![
+            ListSource::Url("https://crl.example.org/a.crl".to_owned()),
+            ListSource::Directory(directory.path().join(".")),
+        ],
+        shadow: vec![ListSource::File(directory.path().join("clients-ca.pem"))],
+        refresh: Duration::from_secs(120),
+        follows_points: true,
+        policy: RevocationPolicy {
+            unknown: OnUnknown::Allow,
+            expired: OnExpired::FailClosed { grace_seconds: 180 },
+        },
+    };
+    assert_eq!((&optional.revocation, &none.revocation), (&Some(expected), &None));
     let name = |identity: &IdentityConfig| identity.trust_domain.as_ref().map(ToString::to_string);
     assert_eq!((name(optional).as_deref(), name(none)), (Some("partners"), None));
     let shown = |rules: &[Rule]| rules.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -313,7 +337,7 @@ fn what_is_left_out_has_its_documented_default() {
                 listener.limits,
                 (listener.announce, listener.strict_sni, listener.max_connections),
                 listener.rules,
-                (&identity.server_names, identity.client_auth),
+                (&identity.server_names, identity.client_auth, &identity.revocation),
             )
         };
         assert_eq!(shown(&written), shown(&config), "{}", key.path);
@@ -481,6 +505,7 @@ fn example_directory() -> TempDir {
     fs::copy(file("clients-ca.pem"), file("internal-clients-ca.pem")).expect("a file");
     fs::write(file("ticket-keys"), "01".repeat(32)).expect("a file");
     fs::set_permissions(file("ticket-keys"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    fs::create_dir(file("crls")).expect("a folder");
     directory
 }
 

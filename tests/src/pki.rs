@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
-    PKCS_RSA_SHA256, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CrlDistributionPoint, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType, date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    fn generate(self) -> KeyPair {
+    pub(crate) fn generate(self) -> KeyPair {
         let generated = match self {
             Self::EcdsaP256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
             Self::EcdsaP384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
@@ -101,9 +101,9 @@ impl ClientProfile {
 }
 
 /// A root and the intermediate below it.
-struct Hierarchy {
-    root: CertifiedIssuer<'static, KeyPair>,
-    intermediate: CertifiedIssuer<'static, KeyPair>,
+pub(crate) struct Hierarchy {
+    pub(crate) root: CertifiedIssuer<'static, KeyPair>,
+    pub(crate) intermediate: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Hierarchy {
@@ -127,7 +127,7 @@ impl Hierarchy {
 pub struct Pki {
     directory: TempDir,
     servers: Hierarchy,
-    clients: Hierarchy,
+    pub(crate) clients: Hierarchy,
     strangers: Hierarchy,
     /// The engine's certificate and key, for [`SERVER_NAME`] and 127.0.0.1.
     pub server: Identity,
@@ -225,6 +225,17 @@ impl Pki {
         let profile = ClientProfile::good(common_name);
         let mut params = client_params(&profile);
         params.subject_alt_names = names;
+        let stem = numbered(common_name);
+        end_entity(self.directory.path(), &stem, &self.clients, profile.key, true, &params)
+    }
+
+    /// A good client whose certificate names these distribution points of revocation lists.
+    #[must_use]
+    pub fn client_with_points(&self, common_name: &str, uris: &[&str]) -> Identity {
+        let profile = ClientProfile::good(common_name);
+        let mut params = client_params(&profile);
+        let point = |uri: &&str| CrlDistributionPoint { uris: vec![(*uri).to_owned()] };
+        params.crl_distribution_points = uris.iter().map(point).collect();
         let stem = numbered(common_name);
         end_entity(self.directory.path(), &stem, &self.clients, profile.key, true, &params)
     }
@@ -369,7 +380,7 @@ fn end_entity(
     }
 }
 
-fn authority(name: &str) -> CertificateParams {
+pub(crate) fn authority(name: &str) -> CertificateParams {
     let mut params = named(name, (2020, 2090));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

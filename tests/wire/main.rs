@@ -39,6 +39,8 @@ mod resumption;
 mod resumption_declined;
 mod resumption_keys;
 mod resumption_sessions;
+mod revocation;
+mod revocation_sources;
 mod rules;
 mod s_client;
 mod shadow;

@@ -95,6 +95,12 @@ reasons! {
     ClientCertificateBadSignature = "client_certificate_bad_signature", Peer, Some(Alert::DecryptError);
     /// Another rule of path validation is broken.
     ClientCertificateInvalid = "client_certificate_invalid", Peer, Some(Alert::CertificateUnknown);
+    /// A certificate of the path is on its CA's revocation list (RFC 5280 §5).
+    ClientCertificateRevoked = "client_certificate_revoked", Peer, Some(Alert::CertificateRevoked);
+    /// No revocation list speaks for a certificate of the path, and policy wants one.
+    RevocationUnknown = "revocation_unknown", Limit, Some(Alert::CertificateUnknown);
+    /// The revocation list that speaks for a certificate of the path is out of date.
+    RevocationListExpired = "revocation_list_expired", Limit, Some(Alert::CertificateUnknown);
     /// The client could not prove possession of its certificate's key.
     PossessionNotProven = "possession_not_proven", Peer, Some(Alert::DecryptError);
     /// Verified, but no rule lets it in or a rule keeps it out.
@@ -173,6 +179,7 @@ impl Reason {
             E::UnknownIssuer => Self::UnknownIssuer,
             E::InvalidPurpose | E::InvalidPurposeContext { .. } => Self::ClientCertificatePurpose,
             E::BadEncoding => Self::ClientCertificateMalformed,
+            E::Revoked => Self::ClientCertificateRevoked,
             E::BadSignature => Self::PossessionNotProven,
             E::ApplicationVerificationFailure => Self::DeniedByRule,
             _ => Self::ClientCertificateInvalid,

@@ -14,7 +14,7 @@ use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 use x509_parser::x509::X509Name;
 
 pub(crate) use self::certificate::{
-    ANY_EXTENDED_KEY_USAGE, CLIENT_AUTH, Certificate, Malformed, NameKinds, public_key,
+    ANY_EXTENDED_KEY_USAGE, CLIENT_AUTH, Certificate, Der, Malformed, NameKinds, public_key,
 };
 use self::certificate::{CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, SUBJECT_ALT_NAME};
 use self::distinguished_name::DistinguishedName;
@@ -118,6 +118,13 @@ pub struct ClientIdentity {
     policies: Listed,
     sha256: [u8; 32],
     spki_sha256: [u8; 32],
+}
+
+/// A distinguished name (DER with its header) as an RFC 4514 string, safe to show.
+pub(crate) fn distinguished_name_text(der: &[u8]) -> String {
+    let name = X509Name::from_der(der).ok();
+    let read = name.and_then(|(_, name)| DistinguishedName::read("issuer", &name).ok());
+    read.map_or_else(|| "(a name that cannot be read)".to_owned(), |name| name.text)
 }
 
 impl ClientIdentity {

@@ -24,6 +24,7 @@ pub mod policy;
 pub mod proxy_protocol;
 mod record;
 mod report;
+pub mod revocation;
 mod seam;
 pub mod ticket;
 mod time;

@@ -14,7 +14,7 @@ use crate::policy::Verdict;
 use crate::proxy_protocol::TlvSet;
 use crate::ticket::Declined;
 use crate::time::Moment;
-use crate::tls::{ServerCertificate, TlsVersion, signature_scheme_name};
+use crate::tls::{Evidence, ServerCertificate, TlsVersion, signature_scheme_name};
 
 /// Something worth counting.
 #[derive(Debug)]
@@ -148,6 +148,8 @@ pub struct Report {
     pub identity: Option<Arc<ClientIdentity>>,
     /// Was its chain known from before? `None` where none was verified.
     pub chain_cached: Option<bool>,
+    /// What its certificate's path rests on, with what revocation lists said.
+    pub evidence: Option<Arc<Evidence>>,
     /// The rule that decided.
     pub rule: Option<Arc<str>>,
     /// What the shadow policy says, where there is one.
@@ -197,6 +199,7 @@ impl Report {
             tls: None,
             identity: None,
             chain_cached: None,
+            evidence: None,
             rule: None,
             shadow: None,
             resumed: false,

@@ -17,6 +17,7 @@ mod verifier;
 pub(crate) use alert::plaintext_alert;
 pub(crate) use client_hello::{Arrival, ClientHello};
 pub use config::{ClientAuth, Credentials, CredentialsError, Identity, TlsParameters};
+pub(crate) use evidence::Link;
 pub use evidence::{Evidence, Issued, Issuer};
 pub use openssl_names::ServerCertificate;
 pub(crate) use openssl_names::signature_scheme_name;

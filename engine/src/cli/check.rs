@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{refuse, warn};
+use super::{fail, refuse, warn};
 use crate::config::{Config, ConfigErrors};
+use crate::control::check_lists;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -42,6 +43,9 @@ pub(super) fn report(file: Option<&Path>, result: Result<Config, ConfigErrors>) 
         Err(errors) => return refuse(&errors),
     };
     warn(&config.warnings);
+    if let Err(problem) = check_lists(&config) {
+        return fail(problem);
+    }
     let name =
         file.map_or_else(|| "the command line".to_owned(), |file| file.display().to_string());
     let identities = config.listeners.iter().map(|listener| listener.identities.len()).sum();

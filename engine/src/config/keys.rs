@@ -204,6 +204,13 @@ pub static ALL: &[Key] = &[
     key("listener.identity.client_ca", Kind::Text, Some(r#"none; required unless `client_auth = "none"`"#), "a PEM file", r#""clients-ca.pem""#),
     key("listener.identity.trust_domain", Kind::Text, Some("no name"), "1 to 64 letters, digits, `.`, `_`, `-`; of one `client_ca` only", r#""clients""#),
     key("listener.identity.client_auth", Kind::Choice(&["require", "optional", "none"]), Some(r#""require""#), r#""require", "optional" or "none""#, r#""require""#),
+    key("listener.identity.crl", Kind::TextOrTexts, Some("[]"), "files, directories with a `/` at the end, http and https URLs; at most 64", r#"["crls/"]"#),
+    key("listener.identity.crl_refresh", Kind::Duration, Some(r#""1h""#), "1s to 168h", r#""1h""#),
+    key("listener.identity.crl_distribution_points", Kind::Switch, Some("false"), "", "true"),
+    key("listener.identity.crl_unknown", Kind::Choice(&["refuse", "allow"]), Some(r#""refuse""#), r#""refuse" or "allow""#, r#""refuse""#),
+    key("listener.identity.crl_expired", Kind::Choice(&["fail_closed", "fail_open"]), Some(r#""fail_closed""#), r#""fail_closed" or "fail_open""#, r#""fail_closed""#),
+    key("listener.identity.crl_grace", Kind::Duration, Some(r#""0s""#), "0s to 720h", r#""24h""#),
+    key("listener.identity.shadow_crl", Kind::TextOrTexts, Some("[]"), "as `crl`", r#"["next-crls/"]"#),
 ];
 
 #[cfg(test)]

@@ -76,8 +76,21 @@ pub(super) struct RawIdentity {
     pub(super) client_ca: Option<At<PathBuf>>,
     pub(super) trust_domain: Option<At<String>>,
     pub(super) client_auth: Option<At<String>>,
+    pub(super) revocation: RawRevocation,
     /// Keys whose value is not known though they were written: nothing follows from their absence.
     pub(super) spoilt: Vec<&'static str>,
+}
+
+/// What an identity says of revocation lists. Paths are as they are to be opened.
+#[derive(Debug, Default)]
+pub(super) struct RawRevocation {
+    pub(super) crl: Option<At<Vec<At<String>>>>,
+    pub(super) shadow_crl: Option<At<Vec<At<String>>>>,
+    pub(super) refresh: Option<At<Duration>>,
+    pub(super) distribution_points: Option<At<bool>>,
+    pub(super) unknown: Option<At<String>>,
+    pub(super) expired: Option<At<String>>,
+    pub(super) grace: Option<At<Duration>>,
 }
 
 impl Raw {
@@ -155,10 +168,35 @@ impl RawIdentity {
             client_ca: section.text("client_ca").map(path),
             trust_domain: section.text("trust_domain"),
             client_auth: section.text("client_auth"),
+            revocation: RawRevocation::read(&mut section, directory),
             spoilt: section.spoilt,
             spot: section.spot,
         }
     }
+}
+
+impl RawRevocation {
+    fn read(section: &mut Section, directory: &Path) -> Self {
+        Self {
+            crl: section.texts("crl").map(|at| places(at, directory)),
+            shadow_crl: section.texts("shadow_crl").map(|at| places(at, directory)),
+            refresh: section.duration("crl_refresh"),
+            distribution_points: section.switch("crl_distribution_points"),
+            unknown: section.text("crl_unknown"),
+            expired: section.text("crl_expired"),
+            grace: section.duration("crl_grace"),
+        }
+    }
+}
+
+/// Paths among URLs, relative to `directory`.
+fn places(mut at: At<Vec<At<String>>>, directory: &Path) -> At<Vec<At<String>>> {
+    for place in &mut at.value {
+        if !place.value.contains("://") {
+            place.value = directory.join(&place.value).display().to_string();
+        }
+    }
+    at
 }
 
 impl RawLimits {

@@ -4,6 +4,7 @@ mod address;
 mod credentials;
 mod identity;
 mod proxy;
+mod revocation;
 mod rules;
 mod server_name;
 pub(super) mod tickets;
@@ -121,7 +122,7 @@ fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<
     // Each part has been looked at on its own; this is whether they go together, as a worker will ask.
     if let Some(listener) = listeners.first().filter(|_| problems.is_empty()) {
         for (raw, identity) in raw.identities.iter().zip(&listener.identities) {
-            problems.keep(&raw.spot, listener.identity(identity, Handoff::default()));
+            problems.keep(&raw.spot, listener.identity(identity, Handoff::default(), None));
         }
     }
     listeners

@@ -14,9 +14,10 @@ use serde_json::json;
 
 use super::admin::Admin;
 use super::descriptors::{Capacity, capacity, raise_limit};
+use super::revocation::{ListProblem, Prepared, Revocation};
 use super::status::Status;
 use super::ticket_keys::{Change, NoRandomness, TicketKeyring};
-use crate::config::{AdminAddress, BuildError, Config, ListenerConfig};
+use crate::config::{AdminAddress, BuildError, Config, IdentityConfig, ListenerConfig};
 use crate::signing::Performer;
 use crate::telemetry::{Log, Totals};
 use crate::worker::{
@@ -35,6 +36,7 @@ pub struct Engine {
     status: Arc<Status>,
     admin: Option<Admin>,
     ticket_keys: TicketKeyring,
+    revocation: Option<Revocation>,
     config: Config,
 }
 
@@ -71,6 +73,12 @@ pub enum StartError {
     /// There can be no ticket keys.
     #[error("{0}")]
     TicketKeys(#[from] NoRandomness),
+    /// A revocation list cannot be read.
+    #[error("{0}")]
+    Revocation(#[from] ListProblem),
+    /// The thread that looks after revocation lists cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// A worker could not start.
     #[error("{0}")]
     Worker(#[from] WorkerError),
@@ -91,6 +99,9 @@ pub enum ReloadError {
     /// There can be no ticket keys.
     #[error("{0}")]
     TicketKeys(#[from] NoRandomness),
+    /// A revocation list cannot be read.
+    #[error("{0}")]
+    Revocation(#[from] ListProblem),
 }
 
 /// How the engine ended.
@@ -125,7 +136,9 @@ impl Engine {
         let addresses =
             config.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>();
         let (sockets, bound) = listen(&addresses, config.workers)?;
-        let status = Arc::new(Status::new(log.reader(), &config, capacity));
+        let mut revocation = Revocation::new(log.writer());
+        let mut lists = revocation.prepare(&config)?;
+        let status = Arc::new(Status::new(log.reader(), &config, capacity, revocation.reader()));
         let ticket_keys = TicketKeyring::start(&config, Instant::now())?;
         status.ticket_keys(ticket_keys.len());
         let mut engine = Self {
@@ -139,10 +152,12 @@ impl Engine {
             status,
             admin: None,
             ticket_keys,
+            revocation: None,
             config,
         };
         for (number, (sockets, recorder)) in sockets.into_iter().zip(recorders).enumerate() {
-            let served = served(&engine.config, &engine.addresses, 1, engine.handoff)?;
+            let served =
+                served(&engine.config, &engine.addresses, 1, engine.handoff, &mut lists, number)?;
             let sockets = sockets
                 .into_iter()
                 .zip(served)
@@ -166,6 +181,10 @@ impl Engine {
             })?;
             engine.workers.push(worker);
         }
+        drop(lists);
+        let inboxes = engine.workers.iter().map(|worker| worker.inbox.clone()).collect();
+        revocation.watch(inboxes).map_err(StartError::Thread)?;
+        engine.revocation = Some(revocation);
         if let Some(address) = engine.config.admin.clone() {
             let source = Arc::clone(&engine.status);
             let failed = |source| StartError::Admin { address: address.clone(), source };
@@ -218,9 +237,11 @@ impl Engine {
                     .unwrap_or(listener.address)
             })
             .collect();
+        let Some(revocation) = &self.revocation else { return Ok(()) };
+        let mut lists = revocation.prepare(&config)?;
         let mut publications = Vec::with_capacity(self.workers.len());
-        for sockets in sockets {
-            let served = served(&config, &addresses, generation, self.handoff)?;
+        for (number, sockets) in sockets.into_iter().enumerate() {
+            let served = served(&config, &addresses, generation, self.handoff, &mut lists, number)?;
             let of = |address| served.iter().find(|(known, _)| *known == address);
             let added = added
                 .iter()
@@ -232,6 +253,7 @@ impl Engine {
                 .collect();
             publications.push(Publication { generation, served, added });
         }
+        drop(lists);
         let ticket_keys = self.ticket_keys.reload(&config, Instant::now())?;
         let for_workers = match &ticket_keys {
             Some(keyring) => of_workers(keyring, self.workers.len())?,
@@ -405,6 +427,7 @@ impl Engine {
             }
         }
         self.admin = None;
+        self.revocation = None;
         stopped.totals = self.log.totals();
         let mut fields = stopped.totals.to_json();
         fields["clean"] = json!(stopped.clean);
@@ -441,10 +464,14 @@ fn served(
     bound: &[SocketAddr],
     generation: u64,
     handoff: Handoff,
+    lists: &mut Prepared<'_>,
+    worker: usize,
 ) -> Result<Vec<(SocketAddr, Served)>, BuildError> {
+    let mut feed = |identity: &IdentityConfig| lists.feed(worker, identity);
     let build = |(index, listener): (usize, &ListenerConfig)| {
         let max_connections = listener.max_connections.unwrap_or(usize::MAX);
-        let built = Arc::new(listener.build(bound[index], generation, handoff)?);
+        let built = listener.build(bound[index], generation, handoff, &mut feed)?;
+        let built = Arc::new(built);
         Ok((listener.address, Served { listener: built, max_connections }))
     };
     config.listeners.iter().enumerate().map(build).collect()

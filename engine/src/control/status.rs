@@ -8,6 +8,7 @@ use countersign_proto::{ClientIdentity, Limits};
 
 use super::admin::Source;
 use super::descriptors::Capacity;
+use super::revocation::RevocationReader;
 use crate::config::{Config, ListenerConfig};
 use crate::telemetry::{Certificate, Facts, LogReader, render};
 
@@ -17,10 +18,16 @@ pub(super) struct Status {
     facts: Mutex<Facts>,
     healthy: AtomicBool,
     ready: AtomicBool,
+    revocation: RevocationReader,
 }
 
 impl Status {
-    pub(super) fn new(log: LogReader, config: &Config, capacity: Capacity) -> Self {
+    pub(super) fn new(
+        log: LogReader,
+        config: &Config,
+        capacity: Capacity,
+        revocation: RevocationReader,
+    ) -> Self {
         let facts = Facts {
             workers: config.workers,
             max_connections: capacity.connections,
@@ -32,6 +39,7 @@ impl Status {
             facts: Mutex::new(facts),
             healthy: AtomicBool::new(true),
             ready: AtomicBool::new(false),
+            revocation,
         };
         status.published(config, 1);
         status
@@ -83,6 +91,7 @@ impl Source for Status {
     fn metrics(&self) -> String {
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         facts.log_queue = self.log.queued();
+        facts.revocation = self.revocation.facts();
         render(&self.log.totals(), &facts)
     }
 

@@ -2,7 +2,10 @@
 
 use countersign_proto::identity::Printable;
 use countersign_proto::proxy_protocol::Tlv;
-use countersign_proto::{ClientIdentity, Comparison, Report, ShadowReport, TlsFacts, Withdrawn};
+use countersign_proto::revocation::Standing;
+use countersign_proto::{
+    ClientIdentity, Comparison, Evidence, Report, ShadowReport, TlsFacts, Withdrawn,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -96,6 +99,11 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
         group: tls.and_then(TlsFacts::group_name),
         identity: report.identity.as_deref().map(IdentityFields::of),
         chain: report.chain_cached.map(|cached| if cached { "cached" } else { "verified" }),
+        revocation: report.evidence.as_deref().map_or_else(Vec::new, standings),
+        shadow_revocation: report
+            .evidence
+            .as_deref()
+            .and_then(|evidence| Some(evidence.revocation().shadow?.to_string())),
         rule: report.rule.as_deref().map(Printable),
         shadow: report.shadow.as_ref().map(ShadowFields::of),
         proxy_tlvs_left_out: (!report.untold.is_empty())
@@ -134,6 +142,8 @@ struct ConnectionLine<'a> {
     group: Option<&'static str>,
     identity: Option<IdentityFields<'a>>,
     chain: Option<&'static str>,
+    revocation: Vec<StandingFields>,
+    shadow_revocation: Option<String>,
     rule: Option<Printable<'a>>,
     shadow: Option<ShadowFields<'a>>,
     proxy_tlvs_left_out: Option<Vec<&'static str>>,
@@ -191,6 +201,25 @@ impl<'a> IdentityFields<'a> {
             spki_sha256: identity.spki_sha256_hex(),
         }
     }
+}
+
+#[derive(Serialize)]
+struct StandingFields {
+    verdict: &'static str,
+    crl_number: Option<String>,
+    this_update: Option<i64>,
+    next_update: Option<i64>,
+}
+
+/// What revocation lists said of each certificate of the path, end entity first.
+fn standings(evidence: &Evidence) -> Vec<StandingFields> {
+    let fields = |standing: &Standing| StandingFields {
+        verdict: standing.verdict.label(),
+        crl_number: standing.list.and_then(|list| Some(list.number?.to_string())),
+        this_update: standing.list.map(|list| list.this_update),
+        next_update: standing.list.map(|list| list.next_update),
+    };
+    evidence.revocation().standings.iter().map(fields).collect()
 }
 
 fn micros(duration: std::time::Duration) -> u64 {

@@ -131,9 +131,13 @@ impl Log {
 
     /// Puts one line into the queue; it never blocks, whoever reads the log.
     pub fn write(&self, event: &str, fields: Value) {
-        if self.shared.control.push(line::event(event, fields)).is_err() {
-            self.shared.control_lines_dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.shared.write(event, fields);
+    }
+
+    /// Another hand that writes lines of the control plane.
+    #[must_use]
+    pub fn writer(&self) -> LogWriter {
+        LogWriter { shared: Arc::clone(&self.shared) }
     }
 
     /// The counters of all workers.
@@ -165,6 +169,19 @@ impl Log {
     }
 }
 
+/// Writes lines of the control plane from other threads than the engine's own.
+#[derive(Clone)]
+pub struct LogWriter {
+    shared: Arc<Shared>,
+}
+
+impl LogWriter {
+    /// Puts one line into the queue; it never blocks.
+    pub fn write(&self, event: &str, fields: Value) {
+        self.shared.write(event, fields);
+    }
+}
+
 /// Reads the counters of all workers.
 pub struct LogReader {
     shared: Arc<Shared>,
@@ -192,6 +209,12 @@ impl Drop for Log {
 }
 
 impl Shared {
+    fn write(&self, event: &str, fields: Value) {
+        if self.control.push(line::event(event, fields)).is_err() {
+            self.control_lines_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn totals(&self) -> Totals {
         let mut totals = Totals::of(self.workers.iter().map(|(counters, _)| &**counters));
         totals.log_lines_dropped += self.control_lines_dropped.load(Ordering::Relaxed);

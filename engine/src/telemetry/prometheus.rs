@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 
+use countersign_proto::revocation::{LOOKUPS, Lookups};
 use countersign_proto::{Comparison, Declined, Reason};
 
 use super::counters::{HANDSHAKE_BUCKETS_US, LIMITS, Totals};
@@ -33,6 +34,44 @@ pub struct Facts {
     pub certificates: Vec<Certificate>,
     /// Timeouts and sizes by listener: listener, name as in the configuration, seconds or bytes.
     pub limits: Vec<(String, &'static str, f64)>,
+    /// Revocation lists.
+    pub revocation: RevocationFacts,
+}
+
+/// What is told of revocation lists.
+#[derive(Clone, Debug, Default)]
+pub struct RevocationFacts {
+    /// Lists that are loaded.
+    pub lists: u64,
+    /// Serial numbers in them.
+    pub entries: u64,
+    /// What they take of memory.
+    pub memory_bytes: u64,
+    /// Files and URLs that could not be read, each time one more.
+    pub failures: u64,
+    /// Grows by one with every publish.
+    pub generation: u64,
+    /// What was found for certificates.
+    pub lookups: Lookups,
+    /// Those that run out first, the first of them first.
+    pub shown: Vec<ListFact>,
+}
+
+/// A revocation list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListFact {
+    /// The file or URL.
+    pub source: String,
+    /// The CA that it says to be from.
+    pub issuer: String,
+    /// Does it build upon another?
+    pub is_delta: bool,
+    /// Serial numbers.
+    pub entries: u64,
+    /// When it was made: seconds since the epoch.
+    pub this_update: i64,
+    /// When it is out of date: seconds since the epoch.
+    pub next_update: i64,
 }
 
 /// A certificate that is served.
@@ -238,6 +277,7 @@ pub fn render(totals: &Totals, facts: &Facts) -> String {
             certificate.not_after,
         );
     }
+    page.revocation(&facts.revocation);
     page.gauge("countersign_workers", "Workers.", facts.workers);
     page.head("countersign_build_info", "Always 1; the version is a label.", "gauge");
     page.sample("countersign_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -318,6 +358,61 @@ impl Page {
             "Changes of the file of ticket keys that could not be taken.",
             facts.ticket_keys_refused,
         );
+    }
+
+    fn revocation(&mut self, facts: &RevocationFacts) {
+        self.gauge("countersign_crls", "Revocation lists that are loaded.", facts.lists);
+        self.gauge("countersign_crl_entries", "Serial numbers in them.", facts.entries);
+        self.gauge("countersign_crl_memory_bytes", "What they take of memory.", facts.memory_bytes);
+        self.gauge(
+            "countersign_crl_generation",
+            "Grows by one each time that lists are published.",
+            facts.generation,
+        );
+        self.counter(
+            "countersign_crl_failures_total",
+            "Files and URLs that could not be read.",
+            facts.failures,
+        );
+        self.head(
+            "countersign_revocation_checks_total",
+            "Certificates looked up in revocation lists, by what was found.",
+            "counter",
+        );
+        for (mode, counts) in [("live", facts.lookups.live), ("shadow", facts.lookups.shadow)] {
+            for (verdict, count) in LOOKUPS.iter().zip(counts) {
+                self.sample(
+                    "countersign_revocation_checks_total",
+                    &[("lists", mode), ("verdict", verdict)],
+                    count,
+                );
+            }
+        }
+        let kind = |list: &ListFact| if list.is_delta { "delta" } else { "complete" };
+        self.head(
+            "countersign_crl_next_update_timestamp_seconds",
+            "When a revocation list is out of date.",
+            "gauge",
+        );
+        for list in &facts.shown {
+            self.sample(
+                "countersign_crl_next_update_timestamp_seconds",
+                &[("issuer", &list.issuer), ("source", &list.source), ("kind", kind(list))],
+                list.next_update,
+            );
+        }
+        self.head(
+            "countersign_crl_this_update_timestamp_seconds",
+            "When a revocation list was made.",
+            "gauge",
+        );
+        for list in &facts.shown {
+            self.sample(
+                "countersign_crl_this_update_timestamp_seconds",
+                &[("issuer", &list.issuer), ("source", &list.source), ("kind", kind(list))],
+                list.this_update,
+            );
+        }
     }
 
     fn handshake_seconds(&mut self, totals: &Totals) {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use countersign_proto::revocation::{RevocationFeed, Revocations};
 use countersign_proto::{OperationId, Outcome, TicketKeys};
 use countersign_ring::Waker;
 use crossbeam::queue::SegQueue;
@@ -22,6 +23,9 @@ pub enum Message {
     Publish(Box<Publication>),
     /// Seal and open tickets with these keys from now on.
     TicketKeys(Box<TicketKeys>),
+    /// Other revocation lists hold from now on, in these feeds of the worker. Whoever sends them keeps
+    /// a handle to those that held before, so that no worker frees them.
+    Revocations(Arc<Revocations>, Vec<Arc<RevocationFeed>>),
     /// The outcome of work that left a handshake step.
     Performed(Address, Box<Outcome>),
 }

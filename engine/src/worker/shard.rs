@@ -114,6 +114,9 @@ impl Shard {
                 Message::Stop { deadline } => self.stop(self.clock.moment(deadline)),
                 Message::Publish(publication) => self.publish(*publication),
                 Message::TicketKeys(keys) => self.desk.set_ticket_keys(*keys),
+                Message::Revocations(revocations, feeds) => {
+                    feeds.iter().for_each(|feed| feed.publish(Arc::clone(&revocations)));
+                }
                 Message::Performed(Address { connection, operation }, outcome) => {
                     let completion = Completion::Performed(operation, outcome);
                     self.complete(Key::from_tag(connection), completion);

@@ -221,6 +221,7 @@ fn listener(limits: Limits) -> ListenerConfig {
             client_ca: vec![PKI.root.clone()],
             trust_domain: None,
             client_auth: ClientAuth::Require,
+            revocation: None,
         }],
         strict_sni: false,
         tls: TlsConfig::default(),

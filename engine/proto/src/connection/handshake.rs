@@ -309,6 +309,7 @@ impl ExpectFinished {
 
     fn authorize(&mut self, core: &mut Core, client: VerifiedClient) -> Verdict {
         core.report.identity = Some(client.identity().clone());
+        core.report.evidence = Some(Arc::clone(client.evidence()));
         let shadow = core.listener.shadow.as_ref();
         let shadow = shadow.map(|shadow| shadow.verdict(&client.subject(core.now.unix)));
         let decided = Authorized::decide(&core.listener.policy, client, core.now.unix);

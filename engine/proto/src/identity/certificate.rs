@@ -40,6 +40,8 @@ const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 35];
 pub(crate) const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
 /// anyExtendedKeyUsage (§4.2.1.12): the content of the OBJECT IDENTIFIER.
 pub(crate) const ANY_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37, 0];
+/// id-ce-cRLDistributionPoints (§4.2.1.13).
+const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 31];
 
 /// What a certificate could not be read for; says nothing of its text.
 pub(crate) type Malformed = &'static str;
@@ -120,6 +122,11 @@ impl<'a> Certificate<'a> {
             signature,
             rest: outer.0,
         })
+    }
+
+    /// The value of the cRLDistributionPoints extension.
+    pub(crate) fn crl_distribution_points(&self) -> Result<Option<&'a [u8]>, Malformed> {
+        self.extension(CRL_DISTRIBUTION_POINTS)
     }
 
     /// The first byte of keyUsage's bits, from digitalSignature (0x80) to cRLSign (0x02) and
@@ -330,15 +337,15 @@ pub(crate) fn public_key(spki: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// DER not read yet (X.690): definite lengths, of at most four bytes, in the fewest bytes.
-pub(super) struct Der<'a>(pub(super) &'a [u8]);
+pub(crate) struct Der<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Der<'a> {
-    pub(super) fn next_tag(&self) -> Option<u8> {
+    pub(crate) fn next_tag(&self) -> Option<u8> {
         self.0.first().copied()
     }
 
     /// The content of the next element, which is to be of this tag.
-    pub(super) fn expect(&mut self, tag: u8, otherwise: Malformed) -> Result<Self, Malformed> {
+    pub(crate) fn expect(&mut self, tag: u8, otherwise: Malformed) -> Result<Self, Malformed> {
         match self.element() {
             Some((found, content, _)) if found == tag => Ok(Self(content)),
             _ => Err(otherwise),
@@ -346,19 +353,19 @@ impl<'a> Der<'a> {
     }
 
     /// As [`Self::expect`], with its header.
-    pub(super) fn whole(&mut self, tag: u8, otherwise: Malformed) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn whole(&mut self, tag: u8, otherwise: Malformed) -> Result<&'a [u8], Malformed> {
         match self.element() {
             Some((found, _, whole)) if found == tag => Ok(whole),
             _ => Err(otherwise),
         }
     }
 
-    pub(super) fn end(&self, otherwise: Malformed) -> Result<(), Malformed> {
+    pub(crate) fn end(&self, otherwise: Malformed) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(otherwise) }
     }
 
     /// Tag, content, and both with the length between them. Tags of more than a byte do not occur.
-    fn element(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
+    pub(crate) fn element(&mut self) -> Option<(u8, &'a [u8], &'a [u8])> {
         let (&tag, after_tag) = self.0.split_first()?;
         let (&first, after_first) = after_tag.split_first()?;
         let (length, header) = match first {
@@ -394,7 +401,7 @@ impl<'a> Der<'a> {
     }
 
     /// UTCTime or GeneralizedTime as RFC 5280 §4.1.2.5 has them: to the second, in UTC.
-    fn time(&mut self) -> Option<i64> {
+    pub(crate) fn time(&mut self) -> Option<i64> {
         let (tag, text, _) = self.element()?;
         let (year, rest) = match tag {
             UTC_TIME => {

@@ -4,6 +4,7 @@
 use aws_lc_rs::digest;
 
 use crate::identity::Certificate;
+use crate::revocation::{Checked, PointName, of_certificate};
 
 /// The certificates of one path below its anchor, end entity first, each with who signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,7 @@ pub struct Evidence {
     pub(crate) not_after: i64,
     pub(crate) anchor: usize,
     pub(crate) issued: Box<[Issued]>,
+    pub(crate) revocation: Checked,
 }
 
 /// One certificate, as its issuer's revocation lists speak of it (RFC 5280 §5.1.2.6).
@@ -21,6 +23,10 @@ pub struct Issued {
     pub issuer: Issuer,
     /// The serial number: the INTEGER's content.
     pub serial: Box<[u8]>,
+    /// Its distribution points, for the lists that are about some of them only.
+    pub(crate) distribution_points: Box<[PointName]>,
+    /// Its issuer's key usage, if there is one, allows it to sign lists (cRLSign).
+    pub(crate) signs_lists: bool,
 }
 
 /// A CA as the signer of certificates: one name may have had several keys, and one key several names.
@@ -39,6 +45,8 @@ pub(crate) struct Link<'a> {
     pub(crate) issuer_name: &'a [u8],
     /// DER with the header.
     pub(crate) issuer_spki: &'a [u8],
+    /// The issuer's key usage, if there is one, has cRLSign.
+    pub(crate) issuer_signs_lists: bool,
 }
 
 impl Evidence {
@@ -66,6 +74,12 @@ impl Evidence {
         size_of::<Self>() + issued.sum::<usize>()
     }
 
+    /// What revocation lists said when it was verified.
+    #[must_use]
+    pub fn revocation(&self) -> &Checked {
+        &self.revocation
+    }
+
     /// The certificates below the anchor, end entity first.
     #[must_use]
     pub fn issued(&self) -> &[Issued] {
@@ -86,6 +100,12 @@ impl Link<'_> {
         Issued {
             issuer: Issuer::new(self.issuer_name, self.issuer_spki),
             serial: self.certificate.serial.into(),
+            // An extension that cannot be read names no point; webpki judges certificates.
+            distribution_points: match self.certificate.crl_distribution_points() {
+                Ok(Some(extension)) => of_certificate(extension),
+                _ => Box::default(),
+            },
+            signs_lists: self.issuer_signs_lists,
         }
     }
 }

@@ -18,6 +18,7 @@ use self::purpose::ClientAuth;
 use self::search::{Presented, Web};
 pub(crate) use self::vouching::Vouching;
 use crate::identity::{Certificate, ClientIdentity, NameKinds};
+use crate::revocation::{Checked, RevocationFeed};
 use crate::tls::client_key::ClientKey;
 use crate::tls::evidence::{Evidence, Link};
 use crate::tls::signature_memo::SignatureMemo;
@@ -33,6 +34,7 @@ mod vouching;
 /// Bits of a key usage (RFC 5280 §4.2.1.3).
 const DIGITAL_SIGNATURE: u8 = 0x80;
 const KEY_CERT_SIGN: u8 = 0x04;
+const CRL_SIGN: u8 = 0x02;
 
 /// Bounds on what a client may send as its chain, checked before anything is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,7 @@ pub struct TrustDomain {
     authorities: Vec<Authority>,
     names: Vec<DistinguishedName>,
     limits: ChainLimits,
+    revocations: Option<Arc<RevocationFeed>>,
     pub(super) memo: SignatureMemo,
 }
 
@@ -126,6 +129,7 @@ impl TrustDomain {
             authorities: Vec::with_capacity(bundle.len()),
             names: Vec::with_capacity(bundle.len()),
             limits,
+            revocations: None,
             memo: SignatureMemo::default(),
         };
         for (index, der) in bundle.iter().enumerate() {
@@ -150,6 +154,34 @@ impl TrustDomain {
     #[must_use]
     pub fn named(self, name: Option<Arc<str>>) -> Self {
         Self { name, ..self }
+    }
+
+    /// The same, asking revocation lists about every path.
+    #[must_use]
+    pub fn with_revocations(mut self, feed: Arc<RevocationFeed>) -> Self {
+        self.revocations = Some(feed);
+        self
+    }
+
+    /// Where its revocation lists come from; `None` if revocation is not checked.
+    #[must_use]
+    pub fn revocations(&self) -> Option<&Arc<RevocationFeed>> {
+        self.revocations.as_ref()
+    }
+
+    /// Asks the revocation lists of now about a path that was verified before, without its
+    /// certificates.
+    ///
+    /// # Errors
+    /// [`ChainError::Revocation`] if it is to be refused.
+    pub fn recheck(&self, evidence: &Evidence, now: UnixTime) -> Result<Checked, ChainError> {
+        let Some(feed) = &self.revocations else { return Ok(Checked::default()) };
+        Ok(feed.recheck(evidence, seconds(now))?)
+    }
+
+    /// The anchors' names and SubjectPublicKeyInfos, DER with the header.
+    pub fn anchor_keys(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.authorities.iter().map(|authority| (&*authority.name, &*authority.spki))
     }
 
     /// The name that policy knows it by, if it has one.
@@ -376,7 +408,7 @@ impl TrustDomain {
         let is_this = |known: &TrustAnchor<'_>| std::ptr::eq(known, path.anchor());
         let index = self.anchors.iter().position(is_this).ok_or(ChainError::Malformed)?;
         let authority = &self.authorities[index];
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now = seconds(now);
         let end_entity_der = path.end_entity().der();
         let intermediates: Vec<_> =
             path.intermediate_certificates().map(|certificate| certificate.der()).collect();
@@ -389,6 +421,7 @@ impl TrustDomain {
         authority.check(now, &end_entity_der, &certificates[1..])?;
         let mut not_before = authority.not_before;
         let mut not_after = authority.not_after;
+        let mut signers = Vec::with_capacity(certificates.len());
         for (index, certificate) in certificates.iter().enumerate() {
             not_before = not_before.max(certificate.not_before);
             not_after = not_after.min(certificate.not_after);
@@ -398,7 +431,11 @@ impl TrustDomain {
             } else {
                 (KEY_CERT_SIGN, "an intermediate's key usage does not allow keyCertSign")
             };
-            if let Some(usage) = key_usage(certificate)?
+            let usage = key_usage(certificate)?;
+            if index > 0 {
+                signers.push(usage.is_none_or(signs_lists));
+            }
+            if let Some(usage) = usage
                 && usage & needed == 0
             {
                 return Err(ChainError::KeyUsage(otherwise));
@@ -407,18 +444,24 @@ impl TrustDomain {
         let issuers = certificates[1..]
             .iter()
             .map(|issuer| (issuer.subject, issuer.spki))
-            .chain([(&*authority.name, &*authority.spki)]);
+            .chain([(&*authority.name, &*authority.spki)])
+            .zip(signers.into_iter().chain([authority.signs_lists]));
         let links: Vec<_> = certificates
             .iter()
             .zip(issuers)
-            .map(|(certificate, (issuer_name, issuer_spki))| Link {
+            .map(|(certificate, ((issuer_name, issuer_spki), issuer_signs_lists))| Link {
                 certificate,
                 issuer_name,
                 issuer_spki,
+                issuer_signs_lists,
             })
             .collect();
-        let issued = links.iter().map(Link::issued).collect();
-        Ok(Evidence { not_before, not_after, anchor: index, issued })
+        let issued: Box<[_]> = links.iter().map(Link::issued).collect();
+        let revocation = match &self.revocations {
+            Some(feed) => feed.check(&links, &issued, now)?,
+            None => Checked::default(),
+        };
+        Ok(Evidence { not_before, not_after, anchor: index, issued, revocation })
     }
 }
 
@@ -426,6 +469,14 @@ impl std::fmt::Debug for TrustDomain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TrustDomain({} anchors)", self.anchors.len())
     }
+}
+
+fn signs_lists(usage: u8) -> bool {
+    usage & CRL_SIGN != 0
+}
+
+fn seconds(now: UnixTime) -> i64 {
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn read<'a>(der: &'a CertificateDer<'_>) -> Result<Certificate<'a>, ChainError> {

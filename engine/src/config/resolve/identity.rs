@@ -9,7 +9,7 @@ use countersign_proto::{
 use rustls::SignatureAlgorithm;
 use rustls_pki_types::CertificateDer;
 
-use super::{credentials, server_name, tls};
+use super::{credentials, revocation, server_name, tls};
 use crate::config::errors::{At, Problems, Spot};
 use crate::config::raw::{Raw, RawIdentity, RawListener};
 use crate::config::{IdentityConfig, ListenerConfig, TlsConfig};
@@ -60,10 +60,18 @@ fn resolve(
         check_rules(raw, client_auth, rules, problems);
     }
     let client_ca = client_ca(raw, listener, client_auth, problems);
+    let revocation = revocation::resolve(&raw.revocation, client_auth, problems);
     let trust_domain = trust_domain(raw, client_auth, problems)?;
     let credentials = Credentials { chain: chain?, key: key? };
-    let client_ca = client_ca?;
-    Some(IdentityConfig { server_names, credentials, client_ca, trust_domain, client_auth })
+    let (client_ca, revocation) = (client_ca?, revocation?);
+    Some(IdentityConfig {
+        server_names,
+        credentials,
+        client_ca,
+        trust_domain,
+        client_auth,
+        revocation,
+    })
 }
 
 /// The name of its trust domain, if it has one; `None` if something is wrong with it.

@@ -26,6 +26,8 @@ pub(super) struct Authority {
     allows_clients: bool,
     /// Its key usage allows to sign certificates.
     signs_certificates: bool,
+    /// Its key usage allows to sign revocation lists.
+    pub(super) signs_lists: bool,
     /// The kinds of names that it constrains.
     pub(super) constrained: NameKinds,
     /// Its name constraints, counted.
@@ -82,6 +84,7 @@ impl Authority {
             signs_certificates: certificate
                 .key_usage()?
                 .is_none_or(|usage| usage & KEY_CERT_SIGN != 0),
+            signs_lists: certificate.key_usage()?.is_none_or(super::signs_lists),
             constrained: name_constraints.kinds,
             subtrees: name_constraints.subtrees,
         })

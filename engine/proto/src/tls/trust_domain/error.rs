@@ -6,6 +6,7 @@ use rustls::{CertificateError, OtherError};
 
 use crate::error::Reason;
 use crate::identity::IdentityError;
+use crate::revocation::RevocationRefusal;
 
 /// Why a bundle of CA certificates cannot be a trust domain.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,9 @@ pub enum ChainError {
     /// A certificate cannot be parsed.
     #[error("a certificate of the chain cannot be parsed")]
     Malformed,
+    /// A revocation list has a certificate of the path, or none speaks for it.
+    #[error("{0}")]
+    Revocation(#[from] RevocationRefusal),
 }
 
 impl ChainError {
@@ -111,6 +115,7 @@ impl ChainError {
             Self::TooManyForged => Reason::ClientCertificateBadSignature,
             Self::KeyUsage(_) => Reason::ClientCertificateKeyUsage,
             Self::Identity(_) | Self::Malformed => Reason::ClientCertificateMalformed,
+            Self::Revocation(refusal) => refusal.reason(),
             Self::Path(error) => match error {
                 E::BadDer | E::BadDerTime | E::TrailingData(_) | E::MalformedExtensions => {
                     Reason::ClientCertificateMalformed
@@ -141,6 +146,7 @@ impl ChainError {
             Reason::ClientCertificatePurpose => CertificateError::InvalidPurpose,
             Reason::ClientCertificateBadSignature => CertificateError::BadSignature,
             Reason::ClientCertificateMalformed => CertificateError::BadEncoding,
+            Reason::ClientCertificateRevoked => CertificateError::Revoked,
             _ => CertificateError::Other(OtherError(Arc::new(self.clone()))),
         }
     }
