@@ -98,6 +98,11 @@ impl Desk {
         self.inner.publications.set(self.inner.publications.get() + 1);
     }
 
+    /// The listeners are the same, and something else that they decide by is not.
+    pub fn publish_again(&self) {
+        self.inner.publications.set(self.inner.publications.get() + 1);
+    }
+
     /// How often something was published.
     pub(crate) fn publications(&self) -> u64 {
         self.inner.publications.get()

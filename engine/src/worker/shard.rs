@@ -116,6 +116,8 @@ impl Shard {
                 Message::TicketKeys(keys) => self.desk.set_ticket_keys(*keys),
                 Message::Revocations(revocations, feeds) => {
                     feeds.iter().for_each(|feed| feed.publish(Arc::clone(&revocations)));
+                    self.desk.publish_again();
+                    self.reconsideration.begin();
                 }
                 Message::Performed(Address { connection, operation }, outcome) => {
                     let completion = Completion::Performed(operation, outcome);

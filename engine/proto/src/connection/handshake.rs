@@ -14,7 +14,7 @@ use super::connect::ExpectUpstream;
 use super::core::Core;
 use super::resume::{self, Tickets};
 use super::timer::Timer;
-use super::verify::VerifiedClient;
+use super::verify::{VerifiedClient, known_chain};
 use crate::desk::Place;
 use crate::error::{Blame, Reason};
 use crate::limits::HANDSHAKE_INPUT_BYTES_MAX;
@@ -271,7 +271,10 @@ impl ExpectFinished {
                 self.signed_with = Some(scheme);
                 Reply::Noted
             }
-            Report::Presented(key) => Reply::Chain(core.desk.known_chain(&key, core.now.unix)),
+            Report::Presented(key) => {
+                let domain = self.tickets.domain();
+                Reply::Chain(domain.and_then(|domain| known_chain(core, domain, &key)))
+            }
             Report::Chain(Presented { key, chain, known, certificates }) => {
                 core.report.chain_cached = Some(known == Known::Before);
                 if known == Known::Now {

@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 use super::core::Core;
-use super::verify::VerifiedClient;
+use super::verify::{self, VerifiedClient};
 use crate::error::Reason;
 use crate::identity::ClientIdentity;
 use crate::limits::{HELLO_BESIDE_TICKET_BYTES, TICKET_BYTES_MAX, TICKETS_TRIED_MAX};
@@ -94,6 +94,11 @@ impl Tickets {
             issued: 0,
             lifetime_s: 0,
         }
+    }
+
+    /// Whom the identity trusts that was chosen; `None` where no client is asked for a certificate.
+    pub(super) fn domain(&self) -> Option<&Arc<TrustDomain>> {
+        self.domain.as_ref()
     }
 
     /// The client has shown these certificates and proven possession, and policy lets it in.
@@ -293,7 +298,7 @@ fn known_chain(
 ) -> Result<Arc<VerifiedChain>, ChainError> {
     let (end_entity, intermediates) = chain.split_first().ok_or(ChainError::Malformed)?;
     let key = domain.chain_key(end_entity, intermediates);
-    if let Some(known) = core.desk.known_chain(&key, core.now.unix) {
+    if let Some(known) = verify::known_chain(core, domain, &key) {
         return Ok(known);
     }
     let verified = domain.verify(chain, core.now.unix)?;
@@ -304,6 +309,9 @@ fn known_chain(
 /// Why a ticket is declined whose client's chain does not hold any more.
 fn declined(error: &ChainError) -> Declined {
     match error.reason() {
+        Reason::ClientCertificateRevoked
+        | Reason::RevocationUnknown
+        | Reason::RevocationListExpired => Declined::Revoked,
         Reason::ClientCertificateExpired | Reason::ClientCertificateNotYetValid => {
             Declined::Expired
         }

@@ -17,7 +17,7 @@ use crate::identity::ClientIdentity;
 use crate::listener::{Consequence, Listener};
 use crate::policy;
 use crate::report::{Event, Withdrawn};
-use crate::tls::{ClientAuth, Evidence, Vouching};
+use crate::tls::{ClientAuth, Evidence, TrustDomain, Vouching};
 
 /// Timers run on the monotonic clock, certificates by `CLOCK_REALTIME`: where that is set forward, it is
 /// noticed within this time.
@@ -50,11 +50,8 @@ pub(super) struct NoLonger {
     pub(super) rule: Option<Arc<str>>,
 }
 
-/// Says whether a certificate of a path has been revoked.
-pub(super) type Revocation<'a> = &'a dyn Fn(&Evidence, UnixTime) -> Result<(), NoLonger>;
-
 /// Would this client, an anonymous one if `None`, be let in if it came to `listener` now and asked for
-/// `server_name`? Asked are trust, revocation (`None` where no lists are kept), policy and validity. The
+/// `server_name`? Asked are trust, revocation, policy and validity. The
 /// path was verified before and is not built again.
 ///
 /// # Errors
@@ -64,7 +61,6 @@ pub(super) fn reconsider(
     listener: &Listener,
     server_name: Option<&str>,
     client: Option<Subject<'_>>,
-    revocation: Option<Revocation<'_>>,
     now: UnixTime,
 ) -> Result<Admission, NoLonger> {
     let Some(identity) = listener.identities.choose(server_name) else {
@@ -89,7 +85,7 @@ pub(super) fn reconsider(
         now: seconds(now),
     };
     let admitted = ask_trust(vouching)
-        .and_then(|()| revocation.map_or(Ok(()), |ask| ask(evidence, now)))
+        .and_then(|()| identity.trust_domain().map_or(Ok(()), |it| ask_lists(it, evidence, now)))
         .and_then(|()| ask_policy(listener, Some(&asked)));
     match (admitted, ask_validity(vouching, evidence, now)) {
         (Ok(rule), Ok(not_after)) => Ok(Admission { rule, not_after: Some(not_after) }),
@@ -98,6 +94,19 @@ pub(super) fn reconsider(
             let consequence = |lost: &NoLonger| listener.withdrawal.consequence(lost.reason);
             Err(if consequence(&expired) > consequence(&lost) { expired } else { lost })
         }
+    }
+}
+
+/// Has one of its certificates been revoked since? That a list is out of date by now, or missing, keeps new
+/// clients out; it does not end what a list has spoken for before.
+fn ask_lists(domain: &TrustDomain, evidence: &Evidence, now: UnixTime) -> Result<(), NoLonger> {
+    match domain.recheck(evidence, now) {
+        Err(error) if error.reason() == Reason::ClientCertificateRevoked => Err(NoLonger {
+            reason: Reason::ClientCertificateRevoked,
+            detail: error.to_string(),
+            rule: None,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -225,9 +234,7 @@ impl Core {
             .client()
             .map(|client| Subject { identity: client.identity(), evidence: client.evidence() });
         let server_name = self.report.server_name.as_deref();
-        // No revocation lists are kept yet.
-        let revocation = None;
-        let asked = reconsider(&self.current(), server_name, subject, revocation, self.now.unix);
+        let asked = reconsider(&self.current(), server_name, subject, self.now.unix);
         let Admission { rule, not_after } = asked?;
         authorized.renew(rule);
         self.standing.not_after = not_after;

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use super::core::Core;
 use super::resume::ResumedSession;
 use crate::identity::ClientIdentity;
 use crate::policy::Subject;
-use crate::tls::{Evidence, Possession, VerifiedChain, signature_scheme_name};
+use crate::tls::{
+    ChainKey, Evidence, Possession, TrustDomain, VerifiedChain, signature_scheme_name,
+};
 use rustls::SignatureScheme;
 use rustls_pki_types::UnixTime;
 
@@ -99,4 +102,19 @@ impl VerifiedClient {
     pub fn signature_scheme_name(&self) -> Option<&'static str> {
         signature_scheme_name(self.scheme)
     }
+}
+
+/// The chain of this key if the worker has verified it before and it holds now: it is within its validity,
+/// and no revocation list of now refuses it.
+pub(super) fn known_chain(
+    core: &Core,
+    domain: &TrustDomain,
+    key: &ChainKey,
+) -> Option<Arc<VerifiedChain>> {
+    let known = core.desk.known_chain(key, core.now.unix)?;
+    let renewed = domain.renew(&known, core.now.unix).ok()?;
+    if !Arc::ptr_eq(&known, &renewed) {
+        core.desk.remember_chain(*key, &renewed);
+    }
+    Some(renewed)
 }

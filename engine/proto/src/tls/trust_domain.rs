@@ -63,7 +63,7 @@ pub struct VerifiedChain {
     identity: Arc<ClientIdentity>,
     trust_domain: Option<Arc<str>>,
     evidence: Arc<Evidence>,
-    key: ClientKey,
+    key: Arc<ClientKey>,
 }
 
 impl VerifiedChain {
@@ -83,6 +83,17 @@ impl VerifiedChain {
     #[must_use]
     pub fn evidence(&self) -> &Arc<Evidence> {
         &self.evidence
+    }
+
+    /// The same path, of which more is known.
+    fn with(&self, evidence: Arc<Evidence>) -> Self {
+        let Self { identity, trust_domain, evidence: _, key } = self;
+        Self {
+            identity: Arc::clone(identity),
+            trust_domain: trust_domain.clone(),
+            evidence,
+            key: Arc::clone(key),
+        }
     }
 
     /// The end entity's key, once it was asked for.
@@ -177,6 +188,26 @@ impl TrustDomain {
     pub fn recheck(&self, evidence: &Evidence, now: UnixTime) -> Result<Checked, ChainError> {
         let Some(feed) = &self.revocations else { return Ok(Checked::default()) };
         Ok(feed.recheck(evidence, seconds(now))?)
+    }
+
+    /// A chain that was verified before, with what the revocation lists of now say of it; itself if they
+    /// have nothing new.
+    ///
+    /// # Errors
+    /// [`ChainError::Revocation`] if it is to be refused.
+    pub(crate) fn renew(
+        &self,
+        chain: &Arc<VerifiedChain>,
+        now: UnixTime,
+    ) -> Result<Arc<VerifiedChain>, ChainError> {
+        let Some(feed) = &self.revocations else { return Ok(Arc::clone(chain)) };
+        let said = chain.evidence.revocation();
+        if said.generation == feed.generation() && seconds(now) <= said.holds_until {
+            return Ok(Arc::clone(chain));
+        }
+        let revocation = feed.recheck(&chain.evidence, seconds(now))?;
+        let evidence = Arc::new(Evidence { revocation, ..chain.evidence.as_ref().clone() });
+        Ok(Arc::new(chain.with(evidence)))
     }
 
     /// The anchors' names and SubjectPublicKeyInfos, DER with the header.
@@ -283,7 +314,7 @@ impl TrustDomain {
             identity,
             trust_domain: self.name.clone(),
             evidence: Arc::new(evidence),
-            key: ClientKey::default(),
+            key: Arc::default(),
         }))
     }
 

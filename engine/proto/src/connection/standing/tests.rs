@@ -1,4 +1,3 @@
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -97,7 +96,7 @@ impl Estate {
     fn ask(&self, listener: &Listener, now: i64) -> Result<Admission, Reason> {
         let subject =
             Subject { identity: self.client.identity(), evidence: self.client.evidence() };
-        reconsider(listener, Some("here.example"), Some(subject), None, unix(now))
+        reconsider(listener, Some("here.example"), Some(subject), unix(now))
             .map_err(|lost| lost.reason)
     }
 
@@ -194,7 +193,7 @@ fn a_name_that_nobody_answers_to_keeps_it_out() {
     let estate = Estate::new();
     let listener = estate.listener(&estate.root, &["anonymous"], CLOSE);
     for name in [None, Some("elsewhere.example")] {
-        let lost = reconsider(&listener, name, None, None, unix(NOW)).unwrap_err();
+        let lost = reconsider(&listener, name, None, unix(NOW)).unwrap_err();
         assert_eq!(lost.reason, Reason::UnknownServerName);
     }
 }
@@ -204,7 +203,7 @@ fn an_anonymous_client_needs_its_rule_and_no_clock() {
     let estate = Estate::new();
     let ask = |rules: &[&str]| {
         let listener = estate.listener(&estate.root, rules, CLOSE);
-        reconsider(&listener, Some("here.example"), None, None, unix(NOW + 100 * YEAR))
+        reconsider(&listener, Some("here.example"), None, unix(NOW + 100 * YEAR))
             .map(|admission| (admission.rule.to_string(), admission.not_after))
             .map_err(|lost| lost.reason)
     };
@@ -230,24 +229,4 @@ fn of_two_causes_the_one_with_the_stricter_consequence_counts() {
         let found = estate.reason(&listener, NOW + 20 * YEAR);
         assert_eq!(found, Some(reason), "{on_revoked:?} {on_expired:?}");
     }
-}
-
-#[test]
-fn revocation_is_asked_with_the_evidence_and_before_the_rules() {
-    let estate = Estate::new();
-    let listener = estate.listener(&estate.root, &["dns=other.example"], CLOSE);
-    let asked = Cell::new(0);
-    let revoked = |evidence: &Evidence, _: UnixTime| {
-        asked.set(asked.get() + 1);
-        assert_eq!(evidence, &**estate.client.evidence());
-        Err(NoLonger::because(Reason::Internal, "revoked"))
-    };
-    let subject =
-        Subject { identity: estate.client.identity(), evidence: estate.client.evidence() };
-    let name = Some("here.example");
-    let lost = reconsider(&listener, name, Some(subject), Some(&revoked), unix(NOW)).unwrap_err();
-    assert_eq!((lost.detail.as_str(), asked.get()), ("revoked", 1));
-    // Nobody asks about revocation where there is no certificate.
-    let _ = reconsider(&listener, name, None, Some(&revoked), unix(NOW));
-    assert_eq!(asked.get(), 1);
 }
