@@ -8,4 +8,4 @@ mod status;
 mod ticket_keys;
 
 pub use engine::{Engine, ReloadError, StartError, Stopped};
-pub use revocation::{ListProblem, check_lists};
+pub use revocation::{ListProblem, check_lists, lists_for};

@@ -4,6 +4,9 @@ use std::fmt::{self, Display};
 
 use crate::problem::{Problem, Result};
 
+/// Of a server's CPU, for slices of resumed handshakes.
+const RESUMED_BUSY_MIN: f64 = 0.8;
+
 /// One question that is put to every system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Experiment {
@@ -109,6 +112,13 @@ impl Experiment {
     /// TLS: a client on one core cannot saturate it.
     pub(crate) fn needs_saturation(self) -> bool {
         self.is_handshakes() || self == Experiment::Request
+    }
+
+    /// How busy a server must have been for its slice to count, where `wanted` is asked of all. A resumed
+    /// handshake costs the client about as much as the server: one core of clients does not quite saturate one
+    /// of a server that is quick.
+    pub(crate) fn busy_min(self, wanted: f64) -> f64 {
+        if self == Experiment::Resumed { wanted.min(RESUMED_BUSY_MIN) } else { wanted }
     }
 }
 

@@ -15,7 +15,10 @@ use crate::random::Random;
 /// How long the loop of P-256 verifications runs between two slices.
 const CALIBRATION: Duration = Duration::from_millis(20);
 /// After so many dropped slices with none good between, a contestant is asked no more.
-const DROPPED_IN_A_ROW_MAX: usize = 6;
+const DROPPED_IN_A_ROW_MAX: usize = 9;
+
+/// How often a dropped slice is tried again in its round.
+const CHANCES_MORE: usize = 2;
 
 /// Who takes part: a load on a system, or a floor.
 pub(crate) trait Contestant {
@@ -64,10 +67,16 @@ impl Rounds {
                     again.push(index);
                 }
             }
-            // What was dropped gets one more chance in its round.
+            // What was dropped gets another chance in its round.
             for index in again {
-                self.progress.expected += 1;
-                let good = self.one(&mut *contestants[index], &mut cells[index], &place)?;
+                let mut good = false;
+                for _ in 0..CHANCES_MORE {
+                    self.progress.expected += 1;
+                    good = self.one(&mut *contestants[index], &mut cells[index], &place)?;
+                    if good {
+                        break;
+                    }
+                }
                 if !good {
                     cells[index].rounds.push(None);
                 }

@@ -148,7 +148,7 @@ impl LoadSlice {
         if let Some(problem) = self.check_resumption(report)? {
             return Ok(problem);
         }
-        if experiment.needs_saturation() && busy < self.tools.busy_min {
+        if experiment.needs_saturation() && busy < experiment.busy_min(self.tools.busy_min) {
             let words = format!(
                 "the server was only {:.0}% busy: the client was the limit, or others had its core",
                 busy * 100.0

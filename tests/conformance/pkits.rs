@@ -1,13 +1,18 @@
 //! The Public Key Interoperability Test Suite of NIST (2011): certificates for each step of path validation.
 //!
-//! Sections 4.1 to 4.3 whole; of 4.4 (revocation) the paths, with the lists that say the rest; of 4.5, 4.6,
+//! Sections 4.1 to 4.4 whole (4.4 is revocation: each path with the lists that say the rest); of 4.5, 4.6,
 //! 4.7, 4.13 and 4.16 what concerns paths of TLS clients. Where the engine's verdict is another than the
 //! suite's, [`DIVERGENCES`] says why, and the test holds that table to the letter.
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_proto::revocation::{
+    ListReader, ListSet, RevocationFeed, RevocationList, RevocationMemory, RevocationPolicy,
+    Revocations,
+};
 use countersign_proto::{ChainLimits, TrustDomain};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
@@ -99,6 +104,45 @@ fn the_paths_of_the_section_on_revocation_hold() {
             assert_eq!(der[0], 0x30, "{}: {name}", vector.number);
         }
     }
+}
+
+/// Valid with its lists, and refused.
+const DIVERGENCES_BY_LISTS: &[(&str, &str)] = &[(
+    "4.4.19",
+    "a list counts only if the key that signed the certificate has signed it too: whoever has another key of a CA's name must not take back what that key has signed",
+)];
+
+#[test]
+fn revocation_says_what_the_suite_says_or_a_divergence_that_is_explained() {
+    let (mut otherwise, mut said) = (Vec::new(), Vec::new());
+    for vector in VECTORS.iter().filter(|vector| vector.says.is_for_revocation()) {
+        // A list that cannot be read is none.
+        let lists = vector.lists.iter().filter_map(|name| list(name)).map(Arc::new);
+        let revocations = Revocations {
+            generation: 1,
+            live: Some(ListSet::new(lists, RevocationPolicy::default())),
+            shadow: None,
+            memory: Arc::new(RevocationMemory::new(false)),
+        };
+        let feed = Arc::new(RevocationFeed::new(Arc::new(revocations)));
+        let verdict = domain().with_revocations(feed).verify(&vector.chain(), NOW);
+        if verdict.is_ok() == (vector.says == Says::ValidByLists) {
+            continue;
+        }
+        let refusal = verdict.err();
+        assert!(refusal.is_some(), "{} is invalid and was let in", vector.number);
+        said.extend(refusal.map(|error| format!("{}: {error}", vector.number)));
+        otherwise.push(vector.number);
+    }
+    let explained: Vec<_> = DIVERGENCES_BY_LISTS.iter().map(|(number, _)| *number).collect();
+    assert_eq!(otherwise, explained, "what differs, and what is explained: {said:#?}");
+}
+
+fn list(name: &str) -> Option<RevocationList> {
+    let der = read("crls", &format!("{name}.crl"));
+    let mut reader = ListReader::new(der.len() as u64);
+    reader.push(&der).ok()?;
+    reader.finish().ok()?.pop()
 }
 
 #[test]

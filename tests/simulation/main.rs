@@ -92,12 +92,15 @@ fn every_world_keeps_every_invariant() {
 fn every_reason_was_provoked() {
     // A fault of the program cannot be provoked, it is hoped. Names and protocols are the
     // configuration's: real clients ask for wrong ones in tests/wire. A key is exhausted after 2^24
-    // records; the tests of the record layer lower that.
+    // records; the tests of the record layer lower that. Revocation lists are files.
     let elsewhere = [
         Reason::Internal,
         Reason::UnknownServerName,
         Reason::NoApplicationProtocol,
         Reason::KeyExhausted,
+        Reason::ClientCertificateRevoked,
+        Reason::RevocationUnknown,
+        Reason::RevocationListExpired,
     ];
     let wanted: Vec<_> = Reason::ALL
         .iter()

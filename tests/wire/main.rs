@@ -21,6 +21,7 @@ mod living;
 mod loadgen;
 mod log_reader;
 mod logged_connections;
+mod lost_trust;
 mod malformed;
 mod negotiation;
 mod no_resumption;

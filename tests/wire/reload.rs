@@ -278,7 +278,7 @@ fn what_is_broken_changes_nothing_and_says_why() {
         ("nowhere.pem", with(IdentitySection::of(&pki).set("certificate", nowhere.clone())).text()),
         ("nowhere.pem", with(IdentitySection::of(&pki).set("client_ca", nowhere)).text()),
         ("unrelated.key", with(IdentitySection::of(&pki).set("key", other_key)).text()),
-        ("`serial`", Configuration::new().listener(door().set("allow", ["serial=1"])).text()),
+        ("`uuid`", Configuration::new().listener(door().set("allow", ["uuid=1"])).text()),
         ("allow", Configuration::new().listener(door().set("allow", Vec::<String>::new())).text()),
         ("idle_timeout", Configuration::new().listener(door().limit("idle_timeout", "0s")).text()),
         ("workers", good().set("workers", 2).text()),
@@ -318,14 +318,14 @@ fn errors_of_a_file_are_all_said_at_once_with_their_places() {
         Configuration::new().listener(ListenerSection::of("door", address, &pki)),
     );
     let broken = ListenerSection::of("door", address, &pki)
-        .set("allow", ["serial=1"])
+        .set("allow", ["uuid=1"])
         .set("colour", "red")
         .set("versions", ["1.1"])
         .limit("handshake_timeout", "1h");
     configured.rewrite(Configuration::new().listener(broken));
     let errors = configured.engine.reload_refused();
     let path = configured.file.path().display().to_string();
-    for word in ["`serial`", "colour", "1.1", "handshake_timeout"] {
+    for word in ["`uuid`", "colour", "1.1", "handshake_timeout"] {
         let found: Vec<&String> = errors.iter().filter(|error| error.contains(word)).collect();
         assert_eq!(found.len(), 1, "{word}: {errors:#?}");
         assert!(has_place(found[0], &path), "no FILE:LINE:COLUMN: in {found:?}");

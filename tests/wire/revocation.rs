@@ -138,8 +138,9 @@ fn a_revoked_client_stays_out_and_others_come_in() {
         let labels = [("lists", "live"), ("verdict", verdict)];
         metrics.count("countersign_revocation_checks_total", &labels)
     };
-    // Two certificates on each path.
-    assert_eq!((checks("revoked"), checks("good")), (4, 4 + 4));
+    // Two certificates on each path; a chain that the worker knows is not looked up again while the lists
+    // are the same.
+    assert_eq!((checks("revoked"), checks("good")), (4, 4 + 2));
     assert_eq!(metrics.count("countersign_crls", &[]), 2);
     assert_eq!(metrics.count("countersign_crl_entries", &[]), 1);
     let refused = scene.configured.engine.connection_records(6);
@@ -416,7 +417,7 @@ fn shadow_lists_are_asked_and_keep_nobody_out() {
     scene.configured.engine.wait_until_idle();
     let metrics = scene.configured.metrics();
     let labels = [("lists", "shadow"), ("verdict", "revoked")];
-    assert_eq!(metrics.count("countersign_revocation_checks_total", &labels), 2);
+    assert_eq!(metrics.count("countersign_revocation_checks_total", &labels), 1);
     let records = scene.configured.engine.connection_records(4);
     for record in &records {
         let is_alice = record["identity"]["common_name"] == "alice";

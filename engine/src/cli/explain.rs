@@ -11,6 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use rustls_pki_types::UnixTime;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use self::account::{Account, Question};
 use super::{fail, refuse};
@@ -56,6 +58,7 @@ pub(super) fn explain(arguments: &ExplainArguments) -> ExitCode {
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let question = Question {
+        config: &config,
         listener,
         server_name: arguments.sni.as_deref(),
         chain: &chain,
@@ -93,4 +96,12 @@ fn listener<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a ListenerCo
             _ => Err(format!("there are several listeners; say which by --listener: {}", names())),
         },
     }
+}
+
+/// Seconds since the epoch as people read them.
+fn date(seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(seconds)
+        .ok()
+        .and_then(|date| date.format(&Rfc3339).ok())
+        .unwrap_or_else(|| format!("{seconds} s"))
 }

@@ -20,7 +20,7 @@ use self::facts::Subscriptions;
 use self::fetch::Fetcher;
 use self::library::Library;
 use crate::config::{Config, IdentityConfig, ListSource};
-use crate::telemetry::{LogWriter, RevocationFacts};
+use crate::telemetry::{Log, LogWriter, LoggedConnections, RevocationFacts};
 use crate::worker::{InboxSender, Message};
 
 /// How often files are looked at.
@@ -156,6 +156,25 @@ pub fn check_lists(config: &Config) -> Result<(), ListProblem> {
         }
     }
     Ok(())
+}
+
+/// The lists for one identity of `config`, as a worker would have them now; `None` where no client is asked
+/// for a certificate.
+///
+/// # Errors
+/// The first that cannot be read, or is no list.
+pub fn lists_for(
+    config: &Config,
+    identity: &IdentityConfig,
+) -> Result<Option<Arc<RevocationFeed>>, ListProblem> {
+    let unheard = Log::start(1, LoggedConnections::Problems, Box::new(std::io::sink()));
+    let (log, _recorders) = unheard.map_err(|error| ListProblem {
+        place: "a thread".to_owned(),
+        problem: error.to_string(),
+    })?;
+    let revocation = Revocation::new(log.writer());
+    let mut prepared = revocation.prepare(config)?;
+    Ok(prepared.feed(0, identity))
 }
 
 /// Tells the admin endpoint about the lists.

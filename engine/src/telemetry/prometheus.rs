@@ -388,6 +388,9 @@ impl Page {
                 );
             }
         }
+        if facts.shown.is_empty() {
+            return;
+        }
         let kind = |list: &ListFact| if list.is_delta { "delta" } else { "complete" };
         self.head(
             "countersign_crl_next_update_timestamp_seconds",

@@ -274,7 +274,7 @@ fn method(study: &Study, results: &Results, summary: &Summary) -> String {
          Slices of {} ms after a ramp of {} ms, systems in random order within each of {} rounds (seed {}). Figures are medians \
          over rounds with bootstrap 95% intervals; ratios are taken round by round. Two systems are ranked only where \
          the interval lies outside of {:.2} to {:.2} and at least {ROUNDS_TO_RANK} rounds have both (memory: three). Slices with \
-         a server less than {:.0}% busy are dropped, except for latency, bulk, memory and the TCP conversation{rough}. {calibration}A failed \
+         a server less than {:.0}% busy (resumed {:.0}%) are dropped, except for latency, bulk, memory and the TCP conversation{rough}. {calibration}A failed \
          handshake drops its slice.\n\n\
          Server CPU is that of all threads and processes of the server, in user and kernel; on loopback a sender \
          also does part of the receiver's work. No system logs connections \
@@ -287,6 +287,7 @@ fn method(study: &Study, results: &Results, summary: &Summary) -> String {
         BAND.0,
         BAND.1,
         study.busy_min * 100.0,
+        Experiment::Resumed.busy_min(study.busy_min) * 100.0,
         script.join(", "),
     )
 }

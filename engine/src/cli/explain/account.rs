@@ -5,6 +5,7 @@ use countersign_proto::identity::hex;
 use std::sync::Arc;
 
 use countersign_proto::policy::{Decision, Subject};
+use countersign_proto::revocation::Standing;
 use countersign_proto::{
     ClientAuth, ClientIdentity, Evidence, Policy, Reason, TrustDomain, UpstreamAddress,
     VerifiedChain,
@@ -12,11 +13,14 @@ use countersign_proto::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 use serde::Serialize;
 
+use super::date;
 use crate::cli::alert_name;
-use crate::config::{IdentityConfig, ListenerConfig};
+use crate::config::{Config, IdentityConfig, ListenerConfig};
+use crate::control::lists_for;
 
 /// Who asks for what.
 pub(super) struct Question<'a> {
+    pub(super) config: &'a Config,
     pub(super) listener: &'a ListenerConfig,
     pub(super) server_name: Option<&'a str>,
     /// As the client would send it, end entity first.
@@ -149,6 +153,12 @@ impl Account {
             return Ok(());
         }
         let domain = listener.trust_domain(identity).map_err(|error| error.to_string())?;
+        let lists = identity.revocation.as_ref().map(|_| lists_for(question.config, identity));
+        let lists = lists.transpose().map_err(|problem| problem.to_string())?.flatten();
+        let domain = match lists {
+            Some(lists) => domain.with_revocations(lists),
+            None => domain,
+        };
         if let Some(client) = self.verify(question, identity, &domain) {
             let client = Subject {
                 identity: client.identity(),
@@ -180,7 +190,7 @@ impl Account {
             Ok(verified) => verified,
             Err(error) => {
                 let reason = error.reason();
-                let check = if reason == Reason::ClientChainTooLarge { "size" } else { "path" };
+                let check = check_of(reason);
                 if check != "size" {
                     self.holds("size", size);
                 }
@@ -199,7 +209,26 @@ impl Account {
                 evidence.anchor() + 1
             ),
         );
+        self.revocation(identity, verified.evidence(), question.now);
         Some(verified)
+    }
+
+    /// What the lists said, one line for each certificate of the path.
+    fn revocation(&mut self, identity: &IdentityConfig, evidence: &Evidence, now: UnixTime) {
+        if identity.revocation.is_none() {
+            self.not_asked("revocation", "no lists are configured (`crl`)");
+            return;
+        }
+        for (position, standing) in evidence.revocation().standings.iter().enumerate() {
+            let whose = match self.path.get(position) {
+                Some(certificate) => certificate.subject.clone(),
+                None => format!("certificate {}", position + 1),
+            };
+            self.holds("revocation", format!("{whose}: {}", said(standing, now)));
+        }
+        if let Some(refusal) = &evidence.revocation().shadow {
+            self.not_asked("shadow_crl", &format!("would refuse it: {refusal}"));
+        }
     }
 
     fn authorize(&mut self, listener: &ListenerConfig, policy: &Policy, client: &Subject<'_>) {
@@ -294,6 +323,27 @@ impl Certificate {
             },
         }
     }
+}
+
+/// Which question a chain was refused by.
+fn check_of(reason: Reason) -> &'static str {
+    match reason {
+        Reason::ClientChainTooLarge => "size",
+        Reason::ClientCertificateRevoked
+        | Reason::RevocationUnknown
+        | Reason::RevocationListExpired => "revocation",
+        _ => "path",
+    }
+}
+
+/// A verdict with the list that it comes from, and how old that is.
+fn said(standing: &Standing, now: UnixTime) -> String {
+    let verdict = standing.verdict.label();
+    let Some(list) = &standing.list else { return format!("{verdict}, no list speaks for it") };
+    let number = list.number.map_or_else(String::new, |number| format!(" {number}"));
+    let age = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_sub(list.this_update);
+    let (made, next) = (date(list.this_update), date(list.next_update));
+    format!("{verdict} by list{number} of {made}, {age} s old; the next is due {next}")
 }
 
 fn answering(index: usize, identity: &IdentityConfig) -> String {

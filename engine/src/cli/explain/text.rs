@@ -3,10 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-
 use super::account::{Account, Answer, Certificate};
+use super::date;
 
 /// The whole of it, without the last line's end.
 pub(super) fn of(account: &Account, client: &Path) -> String {
@@ -70,11 +68,4 @@ fn shown(certificate: &Certificate) -> String {
             date(certificate.not_after)
         ),
     }
-}
-
-fn date(seconds: i64) -> String {
-    OffsetDateTime::from_unix_timestamp(seconds)
-        .ok()
-        .and_then(|date| date.format(&Rfc3339).ok())
-        .unwrap_or_else(|| format!("{seconds} s"))
 }
