@@ -22,6 +22,7 @@ use countersign_proto::{
     Announce, ChainCacheLimits, ChainLimits, ClientAuth, Credentials, CredentialsError, Groups,
     Handoff, Identities, Identity, Limits, Listener, Policy, Resumption, Rule, TlsParameters,
     TlsVersion, TrustDomain, TrustDomainError, UpstreamAddress, Withdrawal,
+    ocsp::{OcspRules, Question},
 };
 use rustls::SupportedCipherSuite;
 use rustls_pki_types::CertificateDer;
@@ -137,6 +138,10 @@ pub struct IdentityConfig {
     pub client_auth: ClientAuth,
     /// Where revocation lists come from; `None` if revocation is not checked.
     pub revocation: Option<RevocationConfig>,
+    /// How OCSP responders are asked about clients; `None` if they are not.
+    pub ocsp: Option<Arc<OcspRules>>,
+    /// Where an OCSP answer about the server's own certificate comes from; `None` if none is shown.
+    pub staple: Option<Arc<StapleConfig>>,
 }
 
 /// Where the revocation lists for an identity's clients come from, and what holds without them.
@@ -180,6 +185,30 @@ impl std::fmt::Display for ListSource {
             Self::Url(url) => url.fmt(f),
         }
     }
+}
+
+/// An OCSP answer about a certificate of ours, to be shown to clients that ask for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StapleConfig {
+    /// What is asked.
+    pub question: Question,
+    /// Where the answer comes from.
+    pub source: StapleSource,
+    /// The certificate's subject.
+    pub subject: String,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// Clients that keep RFC 7633 refuse the certificate without an answer.
+    pub must_staple: bool,
+}
+
+/// Where staples come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StapleSource {
+    /// A responder, by its http URL.
+    Responder(Arc<str>),
+    /// A file with the answer's DER, which somebody else renews.
+    File(PathBuf),
 }
 
 /// What a listener negotiates.
@@ -306,7 +335,11 @@ impl ListenerConfig {
             bytes: self.limits.chain_bytes,
         };
         let name = identity.trust_domain.as_ref().map(|name| name.as_str().into());
-        Ok(TrustDomain::new(&identity.client_ca, limits, self.tls.ca_names)?.named(name))
+        let domain = TrustDomain::new(&identity.client_ca, limits, self.tls.ca_names)?.named(name);
+        Ok(match &identity.ocsp {
+            Some(rules) => domain.with_ocsp(Arc::clone(rules)),
+            None => domain,
+        })
     }
 }
 

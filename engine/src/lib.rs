@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod cpus;
 mod duration;
+mod ocsp;
 pub mod randomness;
 pub mod signing;
 pub mod telemetry;

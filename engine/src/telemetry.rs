@@ -8,5 +8,8 @@ mod recorder;
 
 pub use counters::{Counters, Distribution, Gauges, HANDSHAKE_BUCKETS_US, LIMITS, Limit, Totals};
 pub use log::{Log, LogReader, LogWriter, Notice};
-pub use prometheus::{Certificate, Facts, ListFact, RevocationFacts, render};
+pub use prometheus::{
+    Certificate, Facts, ListFact, OCSP_BUCKETS_MS, OCSP_RESULTS, OcspFacts, RevocationFacts,
+    StapleFact, render,
+};
 pub use recorder::{LoggedConnections, Recorder};

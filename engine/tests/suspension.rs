@@ -32,7 +32,7 @@ fn alert_for(kind: WorkKind, handshake: Handshake) -> AlertDescription {
         (WorkKind::Sign | WorkKind::Agree, _) | (_, Handshake::Tls12) => {
             AlertDescription::InternalError
         }
-        (WorkKind::VerifyChain | WorkKind::VerifyPossession, _) => {
+        (WorkKind::VerifyChain | WorkKind::VerifyPossession | WorkKind::AskStatus, _) => {
             AlertDescription::HandshakeFailure
         }
     }

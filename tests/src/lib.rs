@@ -21,6 +21,7 @@ pub mod engine;
 pub mod http;
 pub mod http_server;
 pub mod loadgen;
+pub mod ocsp;
 pub mod pki;
 pub mod prometheus;
 pub mod proxy;

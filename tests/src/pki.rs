@@ -126,9 +126,9 @@ impl Hierarchy {
 /// Two hierarchies, a server identity and a good client, in a folder that goes away with it.
 pub struct Pki {
     directory: TempDir,
-    servers: Hierarchy,
+    pub(crate) servers: Hierarchy,
     pub(crate) clients: Hierarchy,
-    strangers: Hierarchy,
+    pub(crate) strangers: Hierarchy,
     /// The engine's certificate and key, for [`SERVER_NAME`] and 127.0.0.1.
     pub server: Identity,
     /// What clients trust.
@@ -341,12 +341,12 @@ pub fn start_of_year(year: i32) -> i64 {
 }
 
 /// Two identities of one name must not share files.
-fn numbered(name: &str) -> String {
+pub(crate) fn numbered(name: &str) -> String {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     format!("{name}-{}", SERIAL.fetch_add(1, Ordering::Relaxed))
 }
 
-fn end_entity(
+pub(crate) fn end_entity(
     directory: &Path,
     stem: &str,
     hierarchy: &Hierarchy,
@@ -387,7 +387,11 @@ pub(crate) fn authority(name: &str) -> CertificateParams {
     params
 }
 
-fn server_params(common_name: &str, names: &[&str], years: (i32, i32)) -> CertificateParams {
+pub(crate) fn server_params(
+    common_name: &str,
+    names: &[&str],
+    years: (i32, i32),
+) -> CertificateParams {
     let mut params = named(common_name, years);
     let names = names.iter().map(|name| SanType::DnsName((*name).try_into().expect("a DNS name")));
     params.subject_alt_names = names.chain([SanType::IpAddress([127, 0, 0, 1].into())]).collect();
@@ -397,7 +401,7 @@ fn server_params(common_name: &str, names: &[&str], years: (i32, i32)) -> Certif
     params
 }
 
-fn client_params(profile: &ClientProfile) -> CertificateParams {
+pub(crate) fn client_params(profile: &ClientProfile) -> CertificateParams {
     let name = &profile.common_name;
     let mut params = named(name, profile.years);
     params.subject_alt_names = vec![
@@ -426,6 +430,6 @@ fn common_name(params: &CertificateParams) -> String {
     }
 }
 
-fn write(file: &Path, text: &str) {
+pub(crate) fn write(file: &Path, text: &str) {
     fs::write(file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
 }

@@ -180,7 +180,9 @@ impl Running {
         Finished { status, said: self.said() }
     }
 
-    fn said(&self) -> String {
+    /// What it has said so far.
+    #[must_use]
+    pub fn said(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&said).into_owned()
     }

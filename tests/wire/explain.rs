@@ -103,6 +103,21 @@ fn people_are_told_the_path_each_check_and_the_verdict() {
 }
 
 #[test]
+fn that_a_responder_would_be_asked_is_said() {
+    let pki = Pki::new(KeyKind::EcdsaP256);
+    // Nobody listens there.
+    let identity =
+        IdentitySection::of(&pki).set("ocsp", "on").set("ocsp_responder", "http://127.0.0.1:1/");
+    let listener = ListenerSection::new("door", own_address()).identity(identity);
+    let file = ConfigurationFile::new(&pki, &Configuration::new().listener(listener));
+    let account = account(&file, &pki.alice.chain_file, &[]);
+    let checks = account["checks"].as_array().expect("checks");
+    let ocsp = checks.iter().find(|check| check["check"] == "ocsp").expect("that of OCSP");
+    assert_eq!(ocsp["result"], "not_asked", "{account}");
+    assert_eq!(account["verdict"], "allowed");
+}
+
+#[test]
 fn the_server_name_chooses_as_it_does_in_a_handshake() {
     let pki = Pki::new(KeyKind::EcdsaP256);
     let other = pki.server_for(&["other.example"], 2040);

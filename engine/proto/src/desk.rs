@@ -11,8 +11,9 @@ use rustls_pki_types::UnixTime;
 
 use crate::chain_cache::{ChainCache, ChainCacheFacts, ChainCacheLimits};
 use crate::connection_id::{ConnectionId, ConnectionNumbers};
-use crate::limits::Limits;
+use crate::limits::{Limits, STATUSES_MAX};
 use crate::listener::Listener;
+use crate::ocsp::{Answer, Freshness, StatusCache, StatusKey};
 use crate::seam::{Budget, WorkKind};
 use crate::ticket::TicketKeys;
 use crate::tls::{ChainKey, VerifiedChain};
@@ -40,6 +41,8 @@ struct Inner {
     listeners: RefCell<Vec<Arc<Listener>>>,
     publications: Cell<u64>,
     ticket_keys: RefCell<TicketKeys>,
+    statuses: RefCell<StatusCache>,
+    statuses_used: Cell<u64>,
 }
 
 struct Counter {
@@ -86,6 +89,8 @@ impl Desk {
                 listeners: RefCell::default(),
                 publications: Cell::default(),
                 ticket_keys: RefCell::default(),
+                statuses: RefCell::new(StatusCache::new(STATUSES_MAX)),
+                statuses_used: Cell::new(0),
             }),
         })
     }
@@ -171,6 +176,31 @@ impl Desk {
     /// The name of another connection.
     pub(crate) fn name_connection(&self) -> ConnectionId {
         self.inner.connections.take()
+    }
+
+    /// What OCSP has told about a certificate and may still be used. `None` says to ask: a resumption,
+    /// which must not wait, becomes a full handshake.
+    pub(crate) fn known_answer(
+        &self,
+        key: &StatusKey,
+        freshness: Freshness,
+        now: UnixTime,
+    ) -> Option<Answer> {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let known = self.inner.statuses.borrow().get(key, freshness, now);
+        let used = &self.inner.statuses_used;
+        used.set(used.get() + u64::from(known.is_some()));
+        known
+    }
+
+    pub(crate) fn remember_answer(&self, key: StatusKey, answer: Answer) {
+        self.inner.statuses.borrow_mut().insert(key, answer);
+    }
+
+    /// How often an OCSP answer was used again, and how many are remembered.
+    #[must_use]
+    pub fn statuses(&self) -> (u64, usize) {
+        (self.inner.statuses_used.get(), self.inner.statuses.borrow().len())
     }
 
     pub(crate) fn stacks(&self) -> &Stacks {

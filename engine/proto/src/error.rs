@@ -95,12 +95,16 @@ reasons! {
     ClientCertificateBadSignature = "client_certificate_bad_signature", Peer, Some(Alert::DecryptError);
     /// Another rule of path validation is broken.
     ClientCertificateInvalid = "client_certificate_invalid", Peer, Some(Alert::CertificateUnknown);
-    /// A certificate of the path is on its CA's revocation list (RFC 5280 §5).
+    /// A certificate of the path is on its CA's revocation list (RFC 5280 §5), or OCSP says that it is
+    /// revoked.
     ClientCertificateRevoked = "client_certificate_revoked", Peer, Some(Alert::CertificateRevoked);
-    /// No revocation list speaks for a certificate of the path, and policy wants one.
+    /// No revocation list speaks for a certificate of the path, and policy wants one; or the OCSP responder
+    /// does not know it.
     RevocationUnknown = "revocation_unknown", Limit, Some(Alert::CertificateUnknown);
     /// The revocation list that speaks for a certificate of the path is out of date.
     RevocationListExpired = "revocation_list_expired", Limit, Some(Alert::CertificateUnknown);
+    /// No OCSP responder gave an answer that holds, and policy wants one.
+    RevocationNotAnswered = "revocation_not_answered", Limit, Some(Alert::CertificateUnknown);
     /// The client could not prove possession of its certificate's key.
     PossessionNotProven = "possession_not_proven", Peer, Some(Alert::DecryptError);
     /// Verified, but no rule lets it in or a rule keeps it out.

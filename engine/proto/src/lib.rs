@@ -19,6 +19,7 @@ mod error;
 pub mod identity;
 pub mod limits;
 mod listener;
+pub mod ocsp;
 mod op;
 pub mod policy;
 pub mod proxy_protocol;
@@ -45,13 +46,14 @@ pub use op::{
 };
 pub use policy::{Policy, Rule, Subject, Verdict};
 pub use report::{
-    Comparison, Event, Report, ShadowReport, TicketEvent, TlsFacts, Traffic, Withdrawn,
+    Comparison, Event, OcspFact, Report, ShadowReport, TicketEvent, TlsFacts, Traffic, Withdrawn,
 };
 pub use seam::{Budget, Outcome, Work, WorkFailure, WorkKind};
 pub use ticket::{Declined, Resumption, TicketKey, TicketKeys};
 pub use time::{Moment, Now};
 pub use tls::{
     AnchorWarning, ChainError, ChainLimits, ClientAuth, Credentials, CredentialsError, Evidence,
-    Groups, Handoff, Identity, Issued, Issuer, Possession, ServerCertificate, TlsParameters,
-    TlsVersion, TrustDomain, TrustDomainError, VerifiedChain, default_suites, provider,
+    Groups, Handoff, Identity, Issued, Issuer, Possession, ServerCertificate, StapleCell, Stapled,
+    TlsParameters, TlsVersion, TrustDomain, TrustDomainError, VerifiedChain, default_suites,
+    provider,
 };

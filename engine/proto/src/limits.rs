@@ -62,6 +62,9 @@ pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long sessions may go back to one proof of possession.
 pub const TICKET_LINEAGE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
+/// OCSP answers that a worker remembers.
+pub const STATUSES_MAX: usize = 16_384;
+
 const CLIENT_HELLO_BYTES_MIN: usize = 512;
 const CLIENT_HELLO_BYTES_MAX: usize = 60 * 1024;
 const CHAIN_CERTIFICATES_MAX: usize = 16;

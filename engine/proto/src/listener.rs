@@ -147,6 +147,12 @@ impl<T> Identities<T> {
         this
     }
 
+    /// All of them, in their order.
+    #[must_use]
+    pub fn all(&self) -> &[T] {
+        &self.all
+    }
+
     /// The identity for a server name: an exact one before a wildcard, which stands for one label; else
     /// the default, or `None` if that is not to answer.
     #[must_use]

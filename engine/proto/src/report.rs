@@ -10,6 +10,7 @@ use crate::connection_id::ConnectionId;
 use crate::error::Reason;
 use crate::identity::ClientIdentity;
 use crate::listener::Consequence;
+use crate::ocsp::Answer;
 use crate::policy::Verdict;
 use crate::proxy_protocol::TlvSet;
 use crate::ticket::Declined;
@@ -118,6 +119,17 @@ pub struct TlsFacts {
     pub server_certificate: ServerCertificate,
 }
 
+/// What OCSP told about the client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OcspFact {
+    /// This, to this connection.
+    Asked(Answer),
+    /// This, before.
+    Cached(Answer),
+    /// Nothing that holds; the client was let in all the same, as configured.
+    NotAnswered,
+}
+
 /// Bytes that went through one side of a connection, on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -150,6 +162,9 @@ pub struct Report {
     pub chain_cached: Option<bool>,
     /// What its certificate's path rests on, with what revocation lists said.
     pub evidence: Option<Arc<Evidence>>,
+    /// What OCSP told about the client's certificate; `None` where it was not asked or the client was
+    /// refused for want of an answer.
+    pub ocsp: Option<OcspFact>,
     /// The rule that decided.
     pub rule: Option<Arc<str>>,
     /// What the shadow policy says, where there is one.
@@ -200,6 +215,7 @@ impl Report {
             identity: None,
             chain_cached: None,
             evidence: None,
+            ocsp: None,
             rule: None,
             shadow: None,
             resumed: false,

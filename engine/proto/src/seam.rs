@@ -17,6 +17,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use zeroize::Zeroizing;
 
 use crate::error::Reason;
+use crate::ocsp::{self, Enquiry, EnquiryFailure, Freshness, StatusKey};
 use crate::tls::{
     ChainError, ChainKey, Possession, TlsVersion, TrustDomain, VerifiedChain, verify_possession,
 };
@@ -41,6 +42,10 @@ pub(crate) enum Report {
     Presented(ChainKey),
     /// The client's chain holds.
     Chain(Presented),
+    /// Has OCSP told something about this certificate that may be used again?
+    KnownStatus(StatusKey, Freshness),
+    /// What OCSP has told just now; `None` for nothing that holds.
+    Status(StatusKey, Option<ocsp::Answer>),
     /// The chain that the client presented.
     ProvenChain,
     /// The client has the key of its end entity certificate: may it come in?
@@ -64,6 +69,7 @@ pub(crate) enum Reply {
     Noted,
     Time(UnixTime),
     Chain(Option<Arc<VerifiedChain>>),
+    Status(Option<ocsp::Answer>),
     Verdict(Verdict),
     Outcome(Box<Outcome>),
     /// A ticket; none is to be had.
@@ -135,6 +141,8 @@ pub enum Work {
         /// The version decides which schemes are allowed.
         version: TlsVersion,
     },
+    /// Ask an OCSP responder about the client's certificate.
+    AskStatus(Box<Enquiry>),
     /// Make a key share and agree with the client's (TLS 1.3).
     Agree {
         /// The group that the handshake agreed on.
@@ -160,6 +168,8 @@ pub enum WorkKind {
     VerifyChain,
     /// [`Work::VerifyPossession`].
     VerifyPossession,
+    /// [`Work::AskStatus`].
+    AskStatus,
     /// [`Work::Agree`] and [`Work::CompleteAgreement`].
     Agree,
 }
@@ -179,7 +189,7 @@ impl WorkKind {
     pub const fn budget(self) -> Budget {
         match self {
             Self::Sign | Self::VerifyPossession | Self::Agree => Budget::Signing,
-            Self::VerifyChain => Budget::Lookup,
+            Self::VerifyChain | Self::AskStatus => Budget::Lookup,
         }
     }
 }
@@ -192,6 +202,8 @@ pub enum Outcome {
     Chain(Result<Arc<VerifiedChain>, ChainError>),
     /// Of [`Work::VerifyPossession`].
     Possession(Result<Possession, rustls::Error>),
+    /// Of [`Work::AskStatus`].
+    Status(Result<ocsp::Answer, EnquiryFailure>),
     /// Of [`Work::Agree`].
     Agreed(Result<CompletedKeyExchange, rustls::Error>),
     /// Of [`Work::CompleteAgreement`].
@@ -238,6 +250,7 @@ impl Work {
             Self::Sign { .. } => WorkKind::Sign,
             Self::VerifyChain { .. } => WorkKind::VerifyChain,
             Self::VerifyPossession { .. } => WorkKind::VerifyPossession,
+            Self::AskStatus(_) => WorkKind::AskStatus,
             Self::Agree { .. } | Self::CompleteAgreement { .. } => WorkKind::Agree,
         }
     }
@@ -250,6 +263,10 @@ impl Work {
             Self::VerifyChain { domain, chain, now } => Outcome::Chain(domain.verify(&chain, now)),
             Self::VerifyPossession { message, certificate, signed, version } => {
                 Outcome::Possession(verify_possession(&message, &certificate, &signed, version))
+            }
+            Self::AskStatus(_) => {
+                let nobody = "there is no network here to ask an OCSP responder";
+                Outcome::Failed(WorkFailure::Failed(nobody.to_owned()))
             }
             Self::Agree { group, peer } => Outcome::Agreed(group.start_and_complete(&peer)),
             Self::CompleteAgreement { exchange, peer } => Outcome::Secret(exchange.complete(&peer)),
@@ -278,6 +295,7 @@ impl fmt::Debug for Outcome {
             Self::Signature(_) => "Outcome::Signature",
             Self::Chain(_) => "Outcome::Chain",
             Self::Possession(_) => "Outcome::Possession",
+            Self::Status(_) => "Outcome::Status",
             Self::Agreed(_) => "Outcome::Agreed",
             Self::Secret(_) => "Outcome::Secret",
             Self::Failed(_) => "Outcome::Failed",

@@ -77,6 +77,9 @@ declined! {
     Expired = "expired";
     /// A certificate of the client's path was revoked.
     Revoked = "revoked";
+    /// OCSP is to be asked about the client, and nothing is known that may be used again, or that its
+    /// responder does not know it.
+    StatusUnknown = "status_unknown";
     /// Policy does not let the client in any more.
     PolicyChanged = "policy_changed";
     /// The CAs, or the bounds on a chain, are others than those that the client was verified by.

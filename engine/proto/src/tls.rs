@@ -3,6 +3,7 @@
 mod alert;
 mod client_hello;
 mod client_key;
+mod client_status;
 mod config;
 mod evidence;
 pub(crate) mod flight;
@@ -10,6 +11,7 @@ mod openssl_names;
 mod provider;
 mod signature_memo;
 mod signer;
+mod staple;
 mod ticketer;
 mod trust_domain;
 mod verifier;
@@ -22,10 +24,11 @@ pub use evidence::{Evidence, Issued, Issuer};
 pub use openssl_names::ServerCertificate;
 pub(crate) use openssl_names::signature_scheme_name;
 pub use provider::{Groups, Handoff, default_suites, provider};
+pub use staple::{StapleCell, Stapled};
 pub use trust_domain::{
     AnchorWarning, ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain,
 };
-pub(crate) use trust_domain::{ChainKey, Vouching};
+pub(crate) use trust_domain::{ChainKey, SIGNATURE_ALGORITHMS, Vouching};
 pub use verifier::Possession;
 pub(crate) use verifier::verify_possession;
 

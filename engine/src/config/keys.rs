@@ -211,6 +211,17 @@ pub static ALL: &[Key] = &[
     key("listener.identity.crl_expired", Kind::Choice(&["fail_closed", "fail_open"]), Some(r#""fail_closed""#), r#""fail_closed" or "fail_open""#, r#""fail_closed""#),
     key("listener.identity.crl_grace", Kind::Duration, Some(r#""0s""#), "0s to 720h", r#""24h""#),
     key("listener.identity.shadow_crl", Kind::TextOrTexts, Some("[]"), "as `crl`", r#"["next-crls/"]"#),
+    key("listener.identity.ocsp", Kind::Choice(&["off", "on"]), Some(r#""off""#), r#""off" or "on""#, r#""on""#),
+    key("listener.identity.ocsp_responder", Kind::Text, Some("who the client's certificate names, with `ocsp_from_certificate`"), "an http URL", r#""http://ocsp.example.org/""#),
+    key("listener.identity.ocsp_from_certificate", Kind::Switch, Some("false"), "", "true"),
+    key("listener.identity.ocsp_hash", Kind::Choice(&["sha1", "sha256"]), Some(r#""sha1""#), r#""sha1" or "sha256""#, r#""sha256""#),
+    key("listener.identity.ocsp_nonce", Kind::Choice(&["off", "prefer", "require"]), Some(r#""off""#), r#""off", "prefer" or "require""#, r#""prefer""#),
+    key("listener.identity.ocsp_timeout", Kind::Duration, Some(r#""3s""#), "10ms to 60s; shorter than `operation_timeout`", r#""2s""#),
+    key("listener.identity.ocsp_no_answer", Kind::Choice(&["fail_closed", "fail_open"]), Some(r#""fail_closed""#), r#""fail_closed" or "fail_open""#, r#""fail_closed""#),
+    key("listener.identity.ocsp_max_age", Kind::Duration, Some(r#""1h""#), "1s to 168h", r#""15m""#),
+    key("listener.identity.ocsp_staple", Kind::Choice(&["off", "on"]), Some("on for a must-staple certificate, else off"), r#""off" or "on""#, r#""on""#),
+    key("listener.identity.ocsp_staple_responder", Kind::Text, Some("who the certificate names"), "an http URL", r#""http://ocsp.example.org/""#),
+    key("listener.identity.ocsp_staple_file", Kind::Text, Some("none; it is fetched"), "a file with an OCSPResponse, DER", r#""partners.ocsp""#),
 ];
 
 #[cfg(test)]

@@ -77,6 +77,7 @@ pub(super) struct RawIdentity {
     pub(super) trust_domain: Option<At<String>>,
     pub(super) client_auth: Option<At<String>>,
     pub(super) revocation: RawRevocation,
+    pub(super) ocsp: RawOcsp,
     /// Keys whose value is not known though they were written: nothing follows from their absence.
     pub(super) spoilt: Vec<&'static str>,
 }
@@ -91,6 +92,22 @@ pub(super) struct RawRevocation {
     pub(super) unknown: Option<At<String>>,
     pub(super) expired: Option<At<String>>,
     pub(super) grace: Option<At<Duration>>,
+}
+
+/// What an identity says of OCSP.
+#[derive(Debug, Default)]
+pub(super) struct RawOcsp {
+    pub(super) clients: Option<At<String>>,
+    pub(super) responder: Option<At<String>>,
+    pub(super) from_certificate: Option<At<bool>>,
+    pub(super) hash: Option<At<String>>,
+    pub(super) nonce: Option<At<String>>,
+    pub(super) timeout: Option<At<Duration>>,
+    pub(super) no_answer: Option<At<String>>,
+    pub(super) max_age: Option<At<Duration>>,
+    pub(super) staple: Option<At<String>>,
+    pub(super) staple_responder: Option<At<String>>,
+    pub(super) staple_file: Option<At<PathBuf>>,
 }
 
 impl Raw {
@@ -169,6 +186,7 @@ impl RawIdentity {
             trust_domain: section.text("trust_domain"),
             client_auth: section.text("client_auth"),
             revocation: RawRevocation::read(&mut section, directory),
+            ocsp: RawOcsp::read(&mut section, directory),
             spoilt: section.spoilt,
             spot: section.spot,
         }
@@ -185,6 +203,26 @@ impl RawRevocation {
             unknown: section.text("crl_unknown"),
             expired: section.text("crl_expired"),
             grace: section.duration("crl_grace"),
+        }
+    }
+}
+
+impl RawOcsp {
+    fn read(section: &mut Section, directory: &Path) -> Self {
+        Self {
+            clients: section.text("ocsp"),
+            responder: section.text("ocsp_responder"),
+            from_certificate: section.switch("ocsp_from_certificate"),
+            hash: section.text("ocsp_hash"),
+            nonce: section.text("ocsp_nonce"),
+            timeout: section.duration("ocsp_timeout"),
+            no_answer: section.text("ocsp_no_answer"),
+            max_age: section.duration("ocsp_max_age"),
+            staple: section.text("ocsp_staple"),
+            staple_responder: section.text("ocsp_staple_responder"),
+            staple_file: section
+                .text("ocsp_staple_file")
+                .map(|at| At { value: directory.join(at.value), spot: at.spot }),
         }
     }
 }

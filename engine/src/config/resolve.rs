@@ -3,6 +3,7 @@
 mod address;
 mod credentials;
 mod identity;
+mod ocsp;
 mod proxy;
 mod revocation;
 mod rules;

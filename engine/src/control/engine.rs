@@ -18,6 +18,7 @@ use super::revocation::{ListProblem, Prepared, Revocation};
 use super::status::Status;
 use super::ticket_keys::{Change, NoRandomness, TicketKeyring};
 use crate::config::{AdminAddress, BuildError, Config, IdentityConfig, ListenerConfig};
+use crate::ocsp::Ocsp;
 use crate::signing::Performer;
 use crate::telemetry::{Log, Totals};
 use crate::worker::{
@@ -37,6 +38,7 @@ pub struct Engine {
     admin: Option<Admin>,
     ticket_keys: TicketKeyring,
     revocation: Option<Revocation>,
+    ocsp: Ocsp,
     config: Config,
 }
 
@@ -64,6 +66,9 @@ pub enum StartError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// The thread that asks OCSP responders cannot be started.
+    #[error("cannot start asking OCSP responders: {0}")]
+    Ocsp(std::io::Error),
     /// The log's thread cannot be started.
     #[error("cannot start the log: {0}")]
     Log(std::io::Error),
@@ -102,6 +107,9 @@ pub enum ReloadError {
     /// A revocation list cannot be read.
     #[error("{0}")]
     Revocation(#[from] ListProblem),
+    /// The thread that asks OCSP responders cannot be started.
+    #[error("cannot start asking OCSP responders: {0}")]
+    Ocsp(std::io::Error),
 }
 
 /// How the engine ended.
@@ -135,12 +143,18 @@ impl Engine {
         );
         let addresses =
             config.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>();
+        // Before anybody can connect: it may wait for the network.
+        let mut ocsp = Ocsp::new(log.writer());
+        let staples = ocsp.prepare(&config).map_err(StartError::Ocsp)?;
         let (sockets, bound) = listen(&addresses, config.workers)?;
         let mut revocation = Revocation::new(log.writer());
         let mut lists = revocation.prepare(&config)?;
-        let status = Arc::new(Status::new(log.reader(), &config, capacity, revocation.reader()));
+        let (revocation_reader, ocsp_reader) = (revocation.reader(), ocsp.reader());
+        let status =
+            Arc::new(Status::new(log.reader(), &config, capacity, revocation_reader, ocsp_reader));
         let ticket_keys = TicketKeyring::start(&config, Instant::now())?;
         status.ticket_keys(ticket_keys.len());
+        let performer = ocsp.performer(performer);
         let mut engine = Self {
             workers: Vec::new(),
             addresses: bound,
@@ -153,11 +167,14 @@ impl Engine {
             admin: None,
             ticket_keys,
             revocation: None,
+            ocsp,
             config,
         };
+        let mut cells = Vec::new();
         for (number, (sockets, recorder)) in sockets.into_iter().zip(recorders).enumerate() {
             let served =
                 served(&engine.config, &engine.addresses, 1, engine.handoff, &mut lists, number)?;
+            cells.push(staples.cells(&engine.config, listeners(&served)));
             let sockets = sockets
                 .into_iter()
                 .zip(served)
@@ -182,8 +199,9 @@ impl Engine {
             engine.workers.push(worker);
         }
         drop(lists);
-        let inboxes = engine.workers.iter().map(|worker| worker.inbox.clone()).collect();
-        revocation.watch(inboxes).map_err(StartError::Thread)?;
+        let inboxes = engine.workers.iter().map(|worker| worker.inbox.clone());
+        engine.ocsp.serve(staples, inboxes.clone().zip(cells));
+        revocation.watch(inboxes.collect()).map_err(StartError::Thread)?;
         engine.revocation = Some(revocation);
         if let Some(address) = engine.config.admin.clone() {
             let source = Arc::clone(&engine.status);
@@ -224,6 +242,7 @@ impl Engine {
             |address: &SocketAddr| self.config.listeners.iter().any(|l| l.address == *address);
         let added: Vec<_> =
             config.listeners.iter().map(|l| l.address).filter(|address| !known(address)).collect();
+        let staples = self.ocsp.prepare(&config).map_err(ReloadError::Ocsp)?;
         let (sockets, bound) = listen(&added, config.workers)?;
         let generation = self.generation + 1;
         let addresses: Vec<_> = config
@@ -240,8 +259,10 @@ impl Engine {
         let Some(revocation) = &self.revocation else { return Ok(()) };
         let mut lists = revocation.prepare(&config)?;
         let mut publications = Vec::with_capacity(self.workers.len());
+        let mut cells = Vec::with_capacity(self.workers.len());
         for (number, sockets) in sockets.into_iter().enumerate() {
             let served = served(&config, &addresses, generation, self.handoff, &mut lists, number)?;
+            cells.push(staples.cells(&config, listeners(&served)));
             let of = |address| served.iter().find(|(known, _)| *known == address);
             let added = added
                 .iter()
@@ -271,6 +292,8 @@ impl Engine {
             self.ticket_keys = keyring;
             self.give_ticket_keys(for_workers);
         }
+        let inboxes = self.workers.iter().map(|worker| worker.inbox.clone());
+        self.ocsp.serve(staples, inboxes.zip(cells));
         if !added.is_empty() {
             self.log_listening();
         }
@@ -475,6 +498,13 @@ fn served(
         Ok((listener.address, Served { listener: built, max_connections }))
     };
     config.listeners.iter().enumerate().map(build).collect()
+}
+
+/// What a worker serves, in the order of the configuration.
+fn listeners(
+    served: &[(SocketAddr, Served)],
+) -> impl Iterator<Item = &countersign_proto::Listener> {
+    served.iter().map(|(_, served)| &*served.listener)
 }
 
 /// Makes listening sockets, one for each address and worker, and gives them by worker, with where each

@@ -10,6 +10,7 @@ use super::admin::Source;
 use super::descriptors::Capacity;
 use super::revocation::RevocationReader;
 use crate::config::{Config, ListenerConfig};
+use crate::ocsp::OcspReader;
 use crate::telemetry::{Certificate, Facts, LogReader, render};
 
 /// The state of the engine between its control thread and the admin endpoint.
@@ -19,6 +20,7 @@ pub(super) struct Status {
     healthy: AtomicBool,
     ready: AtomicBool,
     revocation: RevocationReader,
+    ocsp: OcspReader,
 }
 
 impl Status {
@@ -27,6 +29,7 @@ impl Status {
         config: &Config,
         capacity: Capacity,
         revocation: RevocationReader,
+        ocsp: OcspReader,
     ) -> Self {
         let facts = Facts {
             workers: config.workers,
@@ -40,6 +43,7 @@ impl Status {
             healthy: AtomicBool::new(true),
             ready: AtomicBool::new(false),
             revocation,
+            ocsp,
         };
         status.published(config, 1);
         status
@@ -92,6 +96,7 @@ impl Source for Status {
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         facts.log_queue = self.log.queued();
         facts.revocation = self.revocation.facts();
+        facts.ocsp = self.ocsp.facts();
         render(&self.log.totals(), &facts)
     }
 

@@ -34,6 +34,8 @@ pub struct Counters {
     stacks_suspended: AtomicU64,
     drains: AtomicU64,
     chain_cache: ChainCacheCounters,
+    ocsp_answers_used: AtomicU64,
+    ocsp_answers: AtomicU64,
     slots_free: AtomicU64,
     operations_in_flight: AtomicU64,
     reconsiderations_outstanding: AtomicU64,
@@ -83,6 +85,8 @@ pub struct Gauges {
     pub drains: usize,
     /// What the cache of verified chains has done and holds.
     pub chain_cache: ChainCacheFacts,
+    /// How often an OCSP answer was used again, and how many are remembered.
+    pub ocsp_answers: (u64, usize),
     /// Slots of the direct descriptor table that are free.
     pub slots_free: usize,
     /// Operations that the ring has.
@@ -119,6 +123,8 @@ impl Counters {
             stacks_suspended: AtomicU64::default(),
             drains: AtomicU64::default(),
             chain_cache: ChainCacheCounters::default(),
+            ocsp_answers_used: AtomicU64::default(),
+            ocsp_answers: AtomicU64::default(),
             slots_free: AtomicU64::default(),
             operations_in_flight: AtomicU64::default(),
             reconsiderations_outstanding: AtomicU64::default(),
@@ -196,6 +202,8 @@ impl Counters {
         store(&self.stacks_suspended, gauges.stacks_suspended);
         store(&self.drains, gauges.drains);
         self.chain_cache.set(&gauges.chain_cache);
+        self.ocsp_answers_used.store(gauges.ocsp_answers.0, Ordering::Relaxed);
+        store(&self.ocsp_answers, gauges.ocsp_answers.1);
         store(&self.slots_free, gauges.slots_free);
         store(&self.operations_in_flight, gauges.operations_in_flight);
         store(&self.reconsiderations_outstanding, gauges.reconsiderations_outstanding);
@@ -322,6 +330,10 @@ pub struct Totals {
     pub drains: u64,
     /// The caches of verified chains.
     pub chain_cache: ChainCacheFacts,
+    /// How often workers have used an OCSP answer again.
+    pub ocsp_answers_used: u64,
+    /// OCSP answers that they remember.
+    pub ocsp_answers: u64,
     /// Free slots of all tables.
     pub slots_free: u64,
     /// Operations in all rings.
@@ -381,6 +393,8 @@ impl Totals {
             totals.stacks_suspended += read(&counters.stacks_suspended);
             totals.drains += read(&counters.drains);
             counters.chain_cache.add_to(&mut totals.chain_cache);
+            totals.ocsp_answers_used += read(&counters.ocsp_answers_used);
+            totals.ocsp_answers += read(&counters.ocsp_answers);
             totals.slots_free += read(&counters.slots_free);
             totals.operations_in_flight += read(&counters.operations_in_flight);
             for (sum, counter) in refused.iter_mut().zip(&counters.refused) {

@@ -4,7 +4,7 @@ use countersign_proto::identity::Printable;
 use countersign_proto::proxy_protocol::Tlv;
 use countersign_proto::revocation::Standing;
 use countersign_proto::{
-    ClientIdentity, Comparison, Evidence, Report, ShadowReport, TlsFacts, Withdrawn,
+    ClientIdentity, Comparison, Evidence, OcspFact, Report, ShadowReport, TlsFacts, Withdrawn,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -104,6 +104,7 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
             .evidence
             .as_deref()
             .and_then(|evidence| Some(evidence.revocation().shadow?.to_string())),
+        ocsp: report.ocsp.map(OcspFields::of),
         rule: report.rule.as_deref().map(Printable),
         shadow: report.shadow.as_ref().map(ShadowFields::of),
         proxy_tlvs_left_out: (!report.untold.is_empty())
@@ -144,6 +145,7 @@ struct ConnectionLine<'a> {
     chain: Option<&'static str>,
     revocation: Vec<StandingFields>,
     shadow_revocation: Option<String>,
+    ocsp: Option<OcspFields>,
     rule: Option<Printable<'a>>,
     shadow: Option<ShadowFields<'a>>,
     proxy_tlvs_left_out: Option<Vec<&'static str>>,
@@ -184,6 +186,27 @@ impl<'a> ShadowFields<'a> {
             rule: shadow.verdict.rule.as_deref().map(Printable),
             differs: shadow.comparison != Comparison::Agrees,
         }
+    }
+}
+
+#[derive(Serialize)]
+struct OcspFields {
+    status: &'static str,
+    source: Option<&'static str>,
+    this_update: Option<i64>,
+}
+
+impl OcspFields {
+    fn of(fact: OcspFact) -> Self {
+        let (source, answer) = match fact {
+            OcspFact::Asked(answer) => ("asked", answer),
+            OcspFact::Cached(answer) => ("cached", answer),
+            OcspFact::NotAnswered => {
+                return Self { status: "not_answered", source: None, this_update: None };
+            }
+        };
+        let (status, this_update) = (answer.status.label(), Some(answer.this_update));
+        Self { status, source: Some(source), this_update }
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Facts {
     pub limits: Vec<(String, &'static str, f64)>,
     /// Revocation lists.
     pub revocation: RevocationFacts,
+    /// OCSP, but for what workers remember.
+    pub ocsp: OcspFacts,
 }
 
 /// What is told of revocation lists.
@@ -72,6 +74,47 @@ pub struct ListFact {
     pub this_update: i64,
     /// When it is out of date: seconds since the epoch.
     pub next_update: i64,
+}
+
+/// What may come of a question to an OCSP responder, in the order in which they are counted.
+pub const OCSP_RESULTS: [&str; 7] =
+    ["good", "revoked", "unknown", "not_answered", "invalid", "not_asked", "skipped"];
+
+/// Upper bounds of the buckets of OCSP answers, in milliseconds; one more has no bound.
+pub const OCSP_BUCKETS_MS: [u64; 8] = [5, 20, 50, 100, 300, 1_000, 3_000, 10_000];
+
+/// What is told of OCSP.
+#[derive(Clone, Debug, Default)]
+pub struct OcspFacts {
+    /// Questions of handshakes by what came of them, in the order of [`OCSP_RESULTS`].
+    pub questions: [u64; OCSP_RESULTS.len()],
+    /// Questions of handshakes that were answered by an answer to another worker.
+    pub shared_answers: u64,
+    /// Questions of handshakes that were under way already.
+    pub joined: u64,
+    /// Questions under way now.
+    pub in_flight: u64,
+    /// How long responders took, by bucket, not cumulated.
+    pub duration_buckets: [u64; OCSP_BUCKETS_MS.len() + 1],
+    /// The sum, in microseconds.
+    pub duration_sum_us: u64,
+    /// Staples that were fetched or read and hold.
+    pub staples_taken: u64,
+    /// Attempts to have one that came to nothing.
+    pub staples_failed: u64,
+    /// One for each certificate that is served with a staple, or should be.
+    pub staples: Vec<StapleFact>,
+}
+
+/// The staple of a certificate that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StapleFact {
+    /// The certificate's subject.
+    pub subject: String,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// Until when the staple holds, seconds since the epoch; 0 if there is none.
+    pub until: i64,
 }
 
 /// A certificate that is served.
@@ -278,6 +321,7 @@ pub fn render(totals: &Totals, facts: &Facts) -> String {
         );
     }
     page.revocation(&facts.revocation);
+    page.ocsp(totals, &facts.ocsp);
     page.gauge("countersign_workers", "Workers.", facts.workers);
     page.head("countersign_build_info", "Always 1; the version is a label.", "gauge");
     page.sample("countersign_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -416,6 +460,76 @@ impl Page {
                 list.this_update,
             );
         }
+    }
+
+    fn ocsp(&mut self, totals: &Totals, facts: &OcspFacts) {
+        self.head(
+            "countersign_ocsp_questions_total",
+            "Questions to OCSP responders about clients, by what came of them.",
+            "counter",
+        );
+        for (result, count) in OCSP_RESULTS.iter().zip(facts.questions) {
+            self.sample("countersign_ocsp_questions_total", &[("result", result)], count);
+        }
+        self.head(
+            "countersign_ocsp_answers_used_total",
+            "Handshakes for which an answer was there, or under way, without a question of their own.",
+            "counter",
+        );
+        for (source, count) in [
+            ("worker", totals.ocsp_answers_used),
+            ("process", facts.shared_answers),
+            ("under_way", facts.joined),
+        ] {
+            self.sample("countersign_ocsp_answers_used_total", &[("source", source)], count);
+        }
+        self.gauge(
+            "countersign_ocsp_answers",
+            "OCSP answers that workers remember.",
+            totals.ocsp_answers,
+        );
+        self.gauge(
+            "countersign_ocsp_questions_in_flight",
+            "Questions to OCSP responders under way.",
+            facts.in_flight,
+        );
+        self.ocsp_seconds(facts);
+        self.head(
+            "countersign_ocsp_staple_fetches_total",
+            "Attempts to have an OCSP staple for a certificate of ours.",
+            "counter",
+        );
+        for (result, count) in [("taken", facts.staples_taken), ("failed", facts.staples_failed)] {
+            self.sample("countersign_ocsp_staple_fetches_total", &[("result", result)], count);
+        }
+        if facts.staples.is_empty() {
+            return;
+        }
+        self.head(
+            "countersign_ocsp_staple_next_update_timestamp_seconds",
+            "Until when the OCSP staple of a certificate holds; 0 while there is none.",
+            "gauge",
+        );
+        for staple in &facts.staples {
+            self.sample(
+                "countersign_ocsp_staple_next_update_timestamp_seconds",
+                &[("subject", &staple.subject), ("serial", &staple.serial)],
+                staple.until,
+            );
+        }
+    }
+
+    fn ocsp_seconds(&mut self, facts: &OcspFacts) {
+        const NAME: &str = "countersign_ocsp_answer_duration_seconds";
+        self.head(NAME, "From the question to the verified answer.", "histogram");
+        let mut cumulated = 0;
+        let bounds = OCSP_BUCKETS_MS.iter().map(|bound| seconds(*bound * 1_000).to_string());
+        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(facts.duration_buckets) {
+            cumulated += count;
+            self.sample(&format!("{NAME}_bucket"), &[("le", &bound)], cumulated);
+        }
+        self.sample(&format!("{NAME}_sum"), &[], seconds(facts.duration_sum_us));
+        self.sample(&format!("{NAME}_count"), &[], cumulated);
     }
 
     fn handshake_seconds(&mut self, totals: &Totals) {

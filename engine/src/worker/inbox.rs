@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use countersign_proto::revocation::{RevocationFeed, Revocations};
-use countersign_proto::{OperationId, Outcome, TicketKeys};
+use countersign_proto::{OperationId, Outcome, StapleCell, Stapled, TicketKeys};
 use countersign_ring::Waker;
 use crossbeam::queue::SegQueue;
 
@@ -26,6 +26,8 @@ pub enum Message {
     /// Other revocation lists hold from now on, in these feeds of the worker. Whoever sends them keeps
     /// a handle to those that held before, so that no worker frees them.
     Revocations(Arc<Revocations>, Vec<Arc<RevocationFeed>>),
+    /// An identity of the worker shows its certificate with another OCSP answer from now on, or without.
+    Staple(Arc<StapleCell>, Stapled),
     /// The outcome of work that left a handshake step.
     Performed(Address, Box<Outcome>),
 }

@@ -119,6 +119,7 @@ impl Shard {
                     self.desk.publish_again();
                     self.reconsideration.begin();
                 }
+                Message::Staple(cell, stapled) => cell.publish(stapled),
                 Message::Performed(Address { connection, operation }, outcome) => {
                     let completion = Completion::Performed(operation, outcome);
                     self.complete(Key::from_tag(connection), completion);
@@ -245,6 +246,7 @@ impl Shard {
             stacks_suspended: self.desk.signing_suspensions() + self.desk.lookup_suspensions(),
             drains: self.desk.drains(),
             chain_cache: self.desk.chain_cache(),
+            ocsp_answers: self.desk.statuses(),
             slots_free: self.ring.slots_free() as usize,
             operations_in_flight: self.ring.in_flight(),
             reconsiderations_outstanding: self.reconsideration.outstanding(&self.table),

@@ -222,6 +222,8 @@ fn listener(limits: Limits) -> ListenerConfig {
             trust_domain: None,
             client_auth: ClientAuth::Require,
             revocation: None,
+            ocsp: None,
+            staple: None,
         }],
         strict_sni: false,
         tls: TlsConfig::default(),

@@ -294,6 +294,7 @@ fn suspended_for(kind: WorkKind) -> &'static str {
         WorkKind::Sign => "suspended_to_sign",
         WorkKind::VerifyChain => "suspended_to_verify_chain",
         WorkKind::VerifyPossession => "suspended_to_verify_possession",
+        WorkKind::AskStatus => "suspended_to_ask_status",
         WorkKind::Agree => "suspended_to_agree",
     }
 }

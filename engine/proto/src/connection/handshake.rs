@@ -23,7 +23,7 @@ use crate::op::{Op, OperationId};
 use crate::policy::Policy;
 use crate::proxy_protocol::Tlv;
 use crate::record::{RecordError, TrafficRecords};
-use crate::report::{Event, TlsFacts};
+use crate::report::{Event, OcspFact, TlsFacts};
 use crate::seam::{Known, Outcome, Presented, Reply, Report, Request, Verdict, WorkFailure};
 use crate::tls::flight::{self, Advance, Flight};
 use crate::tls::{ClientAuth, ClientHello, ServerCertificate, TlsVersion, VerifiedChain};
@@ -283,6 +283,18 @@ impl ExpectFinished {
                 self.chain = Some((chain, certificates));
                 Reply::Noted
             }
+            Report::KnownStatus(key, freshness) => {
+                let known = core.desk.known_answer(&key, freshness, core.now.unix);
+                core.report.ocsp = known.map(OcspFact::Cached);
+                Reply::Status(known)
+            }
+            Report::Status(key, answer) => {
+                if let Some(answer) = answer {
+                    core.desk.remember_answer(key, answer);
+                }
+                core.report.ocsp = Some(answer.map_or(OcspFact::NotAnswered, OcspFact::Asked));
+                Reply::Noted
+            }
             // Twice in a row the key is worth keeping.
             Report::ProvenChain if core.report.chain_cached == Some(true) => {
                 Reply::Chain(self.chain.as_ref().map(|(chain, _)| Arc::clone(chain)))
@@ -462,6 +474,7 @@ impl ExpectFinished {
             let detail = "a client was authorized before its session was resumed".to_owned();
             return Err((Reason::Internal, detail));
         }
+        core.report.ocsp = session.ocsp().map(OcspFact::Cached);
         let client = VerifiedClient::resumed(&session);
         resume::still_holds(core, &client)?;
         match self.authorize(core, client) {

@@ -15,6 +15,7 @@ use super::verify::{self, VerifiedClient};
 use crate::error::Reason;
 use crate::identity::ClientIdentity;
 use crate::limits::{HELLO_BESIDE_TICKET_BYTES, TICKET_BYTES_MAX, TICKETS_TRIED_MAX};
+use crate::ocsp::{Answer, Status, StatusKey};
 use crate::policy::Subject;
 use crate::report::{Event, TicketEvent};
 use crate::seam::Session;
@@ -52,6 +53,8 @@ struct Claim {
 #[derive(Debug)]
 struct OpenedTicket {
     chain: Arc<VerifiedChain>,
+    /// What OCSP has told before, where it is to be asked.
+    ocsp: Option<Answer>,
     claim: Claim,
 }
 
@@ -71,6 +74,10 @@ impl ResumedSession {
 
     pub(super) fn evidence(&self) -> &Arc<Evidence> {
         self.0.chain.evidence()
+    }
+
+    pub(super) fn ocsp(&self) -> Option<Answer> {
+        self.0.ocsp
     }
 
     pub(super) fn scheme(&self) -> SignatureScheme {
@@ -192,6 +199,7 @@ impl Tickets {
         let certificates: Vec<_> =
             contents.certificates().map(|der| CertificateDer::from(der.to_vec())).collect();
         let chain = known_chain(core, domain, &certificates).map_err(|error| declined(&error))?;
+        let ocsp = good_answer(core, domain, chain.evidence())?;
         let subject = Subject {
             identity: chain.identity(),
             trust_domain: chain.trust_domain().map(|name| &**name),
@@ -208,7 +216,7 @@ impl Tickets {
             not_after: chain.evidence().not_after(),
         };
         let session = Session(Zeroizing::new(contents.session.to_vec()));
-        Ok((OpenedTicket { chain, claim }, session))
+        Ok((OpenedTicket { chain, ocsp, claim }, session))
     }
 
     /// Whether the ticket was issued under the terms that hold here and now; gives the lineage's end.
@@ -304,6 +312,25 @@ fn known_chain(
     let verified = domain.verify(chain, core.now.unix)?;
     core.desk.remember_chain(key, &verified);
     Ok(verified)
+}
+
+/// What OCSP has told of the client, where it is to be asked. A ticket does not wait for an answer: without
+/// one that is known it is declined, and the full handshake asks.
+fn good_answer(
+    core: &Core,
+    domain: &TrustDomain,
+    evidence: &Evidence,
+) -> Result<Option<Answer>, Declined> {
+    let Some(rules) = domain.ocsp() else { return Ok(None) };
+    let client = evidence.issued().first().ok_or(Declined::StatusUnknown)?;
+    let key = StatusKey::new(&client.issuer, &client.serial);
+    let known = core.desk.known_answer(&key, rules.freshness(), core.now.unix);
+    let answer = known.ok_or(Declined::StatusUnknown)?;
+    match answer.status {
+        Status::Good => Ok(Some(answer)),
+        Status::Revoked { .. } => Err(Declined::Revoked),
+        Status::Unknown => Err(Declined::StatusUnknown),
+    }
 }
 
 /// Why a ticket is declined whose client's chain does not hold any more.

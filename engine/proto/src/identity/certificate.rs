@@ -237,7 +237,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// The value of an extension; an error if it stands there twice (RFC 5280 §4.2).
-    fn extension(&self, wanted: &[u8]) -> Result<Option<&'a [u8]>, Malformed> {
+    pub(crate) fn extension(&self, wanted: &[u8]) -> Result<Option<&'a [u8]>, Malformed> {
         let [value] = self.values_of([wanted])?;
         Ok(value)
     }

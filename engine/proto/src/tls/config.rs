@@ -16,6 +16,7 @@ use crate::ticket::Resumption;
 use crate::tls::openssl_names::ServerCertificate;
 use crate::tls::provider::{self, Groups, default_groups, default_suites};
 use crate::tls::signer::IdentityKey;
+use crate::tls::staple::StapleCell;
 use crate::tls::ticketer::Ticketer;
 use crate::tls::verifier::ClientVerifier;
 use crate::tls::{ClientHello, Handoff, TlsVersion, TrustDomain};
@@ -111,6 +112,7 @@ pub struct Identity {
     domain: Option<Arc<TrustDomain>>,
     certificate: ServerCertificate,
     resumption: Resumption,
+    certified: Arc<StapleCell>,
     any_group: Arc<ServerConfig>,
     by_group: Vec<(NamedGroup, Arc<ServerConfig>)>,
 }
@@ -129,7 +131,7 @@ impl Identity {
         anonymous: bool,
         parameters: &TlsParameters,
     ) -> Result<Self, CredentialsError> {
-        let certified = Arc::new(certify(credentials, parameters.handoff)?);
+        let certified = Arc::new(StapleCell::new(certify(credentials, parameters.handoff)?));
         let domain = domain.filter(|_| client_auth != ClientAuth::None);
         // Only a client that has proven who it is gets a ticket.
         let resumption = domain.as_ref().map_or(Resumption::OFF, |_| parameters.resumption);
@@ -159,7 +161,7 @@ impl Identity {
         let certificate =
             credentials.chain.first().map(|der| ServerCertificate::read(der)).unwrap_or_default();
         let any_group = build(Arc::new(provider))?;
-        Ok(Self { client_auth, domain, certificate, resumption, any_group, by_group })
+        Ok(Self { client_auth, domain, certificate, resumption, certified, any_group, by_group })
     }
 
     /// Whether its clients are asked for a certificate.
@@ -183,6 +185,12 @@ impl Identity {
     #[must_use]
     pub fn resumption(&self) -> Resumption {
         self.resumption
+    }
+
+    /// Where an OCSP answer about its certificate is put, for clients that ask for one.
+    #[must_use]
+    pub fn staple_cell(&self) -> &Arc<StapleCell> {
+        &self.certified
     }
 
     /// The configuration for a client: that of the first group, in the server's order, for which its
@@ -229,7 +237,7 @@ fn configure(
     parameters: &TlsParameters,
     tickets: usize,
     verifier: Arc<dyn ClientCertVerifier>,
-    certified: Arc<CertifiedKey>,
+    certified: Arc<StapleCell>,
 ) -> Result<Arc<ServerConfig>, CredentialsError> {
     let versions: Vec<_> = parameters
         .versions
@@ -263,14 +271,14 @@ fn configure(
 }
 
 #[derive(Debug)]
-struct OneIdentity(Arc<CertifiedKey>);
+struct OneIdentity(Arc<StapleCell>);
 
 impl ResolvesServerCert for OneIdentity {
     /// This identity was chosen by the server name as the engine read it: rustls must have read the
     /// same one.
     fn resolve(&self, hello: server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         match seam::report(Report::ServerName(hello.server_name().map(str::to_owned))) {
-            Ok(Reply::Verdict(Verdict::Admitted)) => Some(Arc::clone(&self.0)),
+            Ok(Reply::Verdict(Verdict::Admitted)) => Some(self.0.shown()),
             _ => None,
         }
     }

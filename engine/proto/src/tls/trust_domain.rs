@@ -18,9 +18,10 @@ use self::purpose::ClientAuth;
 use self::search::{Presented, Web};
 pub(crate) use self::vouching::Vouching;
 use crate::identity::{Certificate, ClientIdentity, NameKinds};
+use crate::ocsp::{OcspRules, Question};
 use crate::revocation::{Checked, RevocationFeed};
 use crate::tls::client_key::ClientKey;
-use crate::tls::evidence::{Evidence, Link};
+use crate::tls::evidence::{Evidence, Issuer, Link};
 use crate::tls::signature_memo::SignatureMemo;
 
 mod algorithms;
@@ -54,6 +55,7 @@ pub struct TrustDomain {
     names: Vec<DistinguishedName>,
     limits: ChainLimits,
     revocations: Option<Arc<RevocationFeed>>,
+    ocsp: Option<Arc<OcspRules>>,
     pub(super) memo: SignatureMemo,
 }
 
@@ -141,6 +143,7 @@ impl TrustDomain {
             names: Vec::with_capacity(bundle.len()),
             limits,
             revocations: None,
+            ocsp: None,
             memo: SignatureMemo::default(),
         };
         for (index, der) in bundle.iter().enumerate() {
@@ -208,6 +211,38 @@ impl TrustDomain {
         let revocation = feed.recheck(&chain.evidence, seconds(now))?;
         let evidence = Arc::new(Evidence { revocation, ..chain.evidence.as_ref().clone() });
         Ok(Arc::new(chain.with(evidence)))
+    }
+
+    /// The same, asking OCSP responders about every client.
+    #[must_use]
+    pub fn with_ocsp(mut self, rules: Arc<OcspRules>) -> Self {
+        self.ocsp = Some(rules);
+        self
+    }
+
+    /// How OCSP responders are asked about its clients; `None` if they are not.
+    #[must_use]
+    pub fn ocsp(&self) -> Option<&OcspRules> {
+        self.ocsp.as_deref()
+    }
+
+    /// What is to be asked about the end entity of a verified chain. Its issuer is the anchor, or among
+    /// what the client sent.
+    pub(crate) fn question(
+        &self,
+        evidence: &Evidence,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Option<Question> {
+        let issued = evidence.issued.first()?;
+        if evidence.issued.len() == 1 {
+            let authority = self.authorities.get(evidence.anchor)?;
+            return Some(Question::new(&authority.name, &authority.spki, &issued.serial));
+        }
+        intermediates.iter().find_map(|der| {
+            let issuer = Certificate::read(der).ok()?;
+            let is_issuer = Issuer::new(issuer.subject, issuer.spki) == issued.issuer;
+            is_issuer.then(|| Question::new(issuer.subject, issuer.spki, &issued.serial))
+        })
     }
 
     /// The anchors' names and SubjectPublicKeyInfos, DER with the header.

@@ -9,6 +9,7 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::seam::{self, Known, Outcome, Presented, Reply, Report, Verdict, Work};
+use crate::tls::client_status;
 use crate::tls::trust_domain::{SIGNATURE_ALGORITHMS, VerifiedChain};
 use crate::tls::{ChainError, Handoff, TlsVersion, TrustDomain};
 
@@ -175,6 +176,9 @@ impl ClientCertVerifier for ClientVerifier {
                 return Err(error.steering().into());
             }
         };
+        if let Some(rules) = self.domain.ocsp() {
+            client_status::check(&self.domain, rules, &presented.chain, end_entity, intermediates)?;
+        }
         match seam::report(Report::Chain(presented)) {
             Ok(Reply::Noted) => Ok(ClientCertVerified::assertion()),
             _ => Err(CertificateError::ApplicationVerificationFailure.into()),

@@ -165,6 +165,9 @@ impl Account {
                 trust_domain: client.trust_domain().map(|name| &**name),
                 now: i64::try_from(question.now.as_secs()).unwrap_or(i64::MAX),
             };
+            if identity.ocsp.is_some() {
+                self.not_asked("ocsp", "the responder is asked in the handshake");
+            }
             self.not_asked("possession", "the client proves in its handshake that it has the key");
             self.authorize(listener, &policy, &client);
         }

@@ -1,6 +1,7 @@
 //! The identities of a listener.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use countersign_proto::policy::{Action, DomainName};
 use countersign_proto::{
@@ -9,7 +10,7 @@ use countersign_proto::{
 use rustls::SignatureAlgorithm;
 use rustls_pki_types::CertificateDer;
 
-use super::{credentials, revocation, server_name, tls};
+use super::{credentials, ocsp, revocation, server_name, tls};
 use crate::config::errors::{At, Problems, Spot};
 use crate::config::raw::{Raw, RawIdentity, RawListener};
 use crate::config::{IdentityConfig, ListenerConfig, TlsConfig};
@@ -61,6 +62,8 @@ fn resolve(
     }
     let client_ca = client_ca(raw, listener, client_auth, problems);
     let revocation = revocation::resolve(&raw.revocation, client_auth, problems);
+    let rules = ocsp::rules(raw, listener, client_auth, problems);
+    let staple = chain.as_deref().and_then(|chain| ocsp::staple(raw, chain, problems));
     let trust_domain = trust_domain(raw, client_auth, problems)?;
     let credentials = Credentials { chain: chain?, key: key? };
     let (client_ca, revocation) = (client_ca?, revocation?);
@@ -71,6 +74,8 @@ fn resolve(
         trust_domain,
         client_auth,
         revocation,
+        ocsp: rules.map(Arc::new),
+        staple: staple.map(Arc::new),
     })
 }
 

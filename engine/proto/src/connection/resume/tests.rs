@@ -14,6 +14,7 @@ use crate::chain_cache::ChainCacheLimits;
 use crate::desk::Desk;
 use crate::limits::{Limits, TICKETS_MAX};
 use crate::listener::{Announce, Identities, Listener, Withdrawal};
+use crate::ocsp::{CertIdHash, NoAnswer, NonceUse, OcspRules};
 use crate::op::UpstreamAddress;
 use crate::policy::{Policy, Rule};
 use crate::ticket::{TicketKey, TicketKeys, WORKER_BYTES};
@@ -39,6 +40,10 @@ struct Scene {
     trusts_other: bool,
     rules: Vec<&'static str>,
     terms: Resumption,
+    /// OCSP is asked about clients.
+    asks: bool,
+    /// What the worker remembers of the client, and since when.
+    told: Option<(Status, u64)>,
     now: u64,
 }
 
@@ -65,6 +70,8 @@ impl Scene {
             trusts_other: false,
             rules: vec!["allow cn=alice"],
             terms: Resumption { tickets: TICKETS_MAX, ..Resumption::default() },
+            asks: false,
+            told: None,
             now: NOW,
         }
     }
@@ -76,12 +83,18 @@ impl Scene {
             bundle.push(self.other_root.der().clone());
         }
         let limits = ChainLimits { certificates: 8, bytes: 32_768 };
-        let domain = Arc::new(TrustDomain::new(&bundle, limits, true).expect("a domain"));
+        let domain = TrustDomain::new(&bundle, limits, true).expect("a domain");
+        let domain = Arc::new(if self.asks { domain.with_ocsp(rules()) } else { domain });
         let random = aws_lc_rs::default_provider().secure_random;
         let parameters = TlsParameters { resumption: self.terms, ..TlsParameters::new(random) };
-        let identity =
-            Identity::new(&self.server, Some(domain), self.client_auth, false, &parameters)
-                .expect("an identity");
+        let identity = Identity::new(
+            &self.server,
+            Some(Arc::clone(&domain)),
+            self.client_auth,
+            false,
+            &parameters,
+        )
+        .expect("an identity");
         let tickets = Tickets::of(&identity);
         let rules = self.rules.iter().map(|rule| {
             let (action, matcher) = rule.split_once(' ').expect("an action");
@@ -115,6 +128,9 @@ impl Scene {
         random.fill(&mut worker).expect("randomness");
         desk.set_ticket_keys(TicketKeys::new(1, &keys, worker));
         let unix = UnixTime::since_unix_epoch(Duration::from_secs(self.now));
+        if let Some((status, at)) = self.told {
+            remember(&desk, &domain, &self.client, status, at);
+        }
         let now = Now { moment: Moment::default(), unix };
         let mut core = Core::new(Arc::new(listener), desk, ([127, 0, 0, 1], 2).into(), now);
         core.report.server_name = self.server_name.map(str::to_owned);
@@ -159,6 +175,42 @@ impl Scene {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn rules() -> Arc<OcspRules> {
+    Arc::new(OcspRules {
+        responder: None,
+        hash: CertIdHash::default(),
+        nonce: NonceUse::default(),
+        timeout: Duration::from_secs(3),
+        // An answer that is not there is not one that nobody gave: a ticket does not ask.
+        no_answer: NoAnswer::FailOpen,
+        max_age: Duration::from_secs(HOUR),
+    })
+}
+
+/// As after a full handshake of the client.
+fn remember(
+    desk: &Desk,
+    domain: &TrustDomain,
+    client: &CertificateDer<'static>,
+    status: Status,
+    at: u64,
+) {
+    let then = UnixTime::since_unix_epoch(Duration::from_secs(at));
+    let chain = domain.verify(std::slice::from_ref(client), then).expect("a path");
+    let issued = &chain.evidence().issued()[0];
+    let at = i64::try_from(at).expect("a time");
+    desk.remember_answer(
+        StatusKey::new(&issued.issuer, &issued.serial),
+        Answer {
+            status,
+            this_update: at,
+            next_update: None,
+            received_at: at,
+            has_our_nonce: false,
+        },
+    );
 }
 
 fn declined_of(core: &Core) -> Vec<Declined> {
@@ -254,6 +306,26 @@ fn every_reason_declines() {
     *ticket.last_mut().expect("a byte") ^= 1;
     assert_eq!(scene.offer(&ticket), Err(Declined::Malformed));
     assert_eq!(scene.offer(b""), Err(Declined::UnknownKey));
+}
+
+#[test]
+fn where_ocsp_is_asked_a_ticket_opens_only_by_a_good_answer_that_is_known() {
+    let mut scene = Scene { asks: true, ..Scene::new() };
+    let ticket = scene.ticket();
+    let revoked = Status::Revoked { at: 1, reason: None };
+    for (told, expected) in [
+        (None, Err(Declined::StatusUnknown)),
+        (Some((Status::Good, NOW)), Ok(())),
+        (Some((Status::Good, NOW - HOUR)), Ok(())),
+        (Some((Status::Good, NOW - HOUR - 1)), Err(Declined::StatusUnknown)),
+        (Some((Status::Unknown, NOW)), Err(Declined::StatusUnknown)),
+        (Some((revoked, NOW)), Err(Declined::Revoked)),
+    ] {
+        scene.told = told;
+        assert_eq!(scene.offer(&ticket), expected, "{told:?}");
+    }
+    scene.asks = false;
+    assert_eq!(scene.offer(&ticket), Ok(()), "nobody asks");
 }
 
 /// A ticket is not good for longer than the client's path; were one to be, the path is looked at again.

@@ -1,0 +1,62 @@
+//! Clients that come back by a ticket where OCSP is asked about them: nobody waits for the ticket's sake.
+
+use std::net::SocketAddr;
+
+use countersign_tests::client::Version;
+use countersign_tests::configuration::{
+    Configuration, IdentitySection, ListenerSection, own_address,
+};
+use countersign_tests::ocsp::{Reply, Responder, Standing};
+use countersign_tests::pki::{KeyKind, Pki};
+
+use crate::configured::Configured;
+use crate::resumption_sessions::{DECLINED, Visitor};
+
+/// Asks this responder; without an answer its clients come in all the same.
+fn open_door(pki: &Pki, address: SocketAddr, responder: &Responder, nonce: &str) -> Configuration {
+    let identity = IdentitySection::of(pki)
+        .set("ocsp", "on")
+        .set("ocsp_responder", responder.url.clone())
+        .set("ocsp_no_answer", "fail_open")
+        .set("ocsp_nonce", nonce);
+    Configuration::new().listener(ListenerSection::new("door", address).identity(identity))
+}
+
+#[test]
+fn a_ticket_goes_on_by_a_good_answer_that_is_remembered_and_without_one_its_client_is_asked_about()
+{
+    let pki = Pki::new(KeyKind::EcdsaP256);
+    let ca = pki.client_authority();
+    let index = ca.index(&[(&pki.alice, Standing::Good)]);
+    let answer = ca.answer(&pki.alice, &index, None);
+    for version in Version::ALL {
+        let body = answer.clone();
+        let responder = Responder::start(move |_| Reply::Body(body.clone()));
+        let address = own_address();
+        let configured = Configured::start(&pki, open_door(&pki, address, &responder, "off"));
+        let alice = Visitor::new(&pki, Some(&pki.alice), version);
+        let first = alice.visit(address).expect("let in");
+        let line = configured.engine.connection_record(first.client);
+        assert_eq!((first.resumed, &line["ocsp"]["source"]), (false, &"asked".into()), "{line}");
+        for _ in 0..2 {
+            let again = alice.visit(address).expect("let in");
+            let line = configured.engine.connection_record(again.client);
+            assert!(again.resumed, "{version:?}: {line}");
+            assert_eq!(line["ocsp"]["status"], "good", "{line}");
+            assert_eq!(line["ocsp"]["source"], "cached", "{line}");
+        }
+        assert_eq!(responder.requests(), 1);
+        assert_eq!(configured.metrics().nonzero(DECLINED), []);
+
+        // What is remembered has no nonce, and does not do any more.
+        configured.reload(open_door(&pki, address, &responder, "require"));
+        let last = alice.visit(address).expect("let in");
+        let line = configured.engine.connection_record(last.client);
+        assert!(!last.resumed, "{version:?}: {line}");
+        assert_eq!(line["ocsp"]["status"], "not_answered", "{line}");
+        assert_eq!(responder.requests(), 2);
+        let declined = configured.metrics().nonzero(DECLINED);
+        assert_eq!(declined, [("status_unknown".into(), 1)]);
+        configured.engine.wait_until_idle();
+    }
+}
