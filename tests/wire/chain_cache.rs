@@ -78,6 +78,9 @@ fn a_client_that_comes_again_is_known_by_its_chain_in_either_version() {
             let known = visit > 0;
             assert_eq!(line["chain"], if known { "cached" } else { "verified" }, "{line}");
             assert_eq!(line["rule"], "allow any-verified");
+            assert_eq!(line["schema"], 1);
+            let anchor = line["trust_anchor"].as_str().unwrap_or_default();
+            assert_eq!(anchor.len(), 64, "{line}");
             if known {
                 expected.0 += 1;
             } else {

@@ -1,6 +1,6 @@
 //! Log lines. Every text of a peer is escaped.
 
-use countersign_proto::identity::Printable;
+use countersign_proto::identity::{Printable, hex};
 use countersign_proto::proxy_protocol::Tlv;
 use countersign_proto::revocation::Standing;
 use countersign_proto::{
@@ -12,6 +12,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::log::Notice;
+
+/// The version of [`ConnectionLine`]: grows when a field goes or means something else.
+const CONNECTION_SCHEMA: u32 = 1;
 
 /// A line about the engine itself.
 pub(super) fn event(name: &str, fields: Value) -> Value {
@@ -84,6 +87,7 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
     let line = ConnectionLine {
         time: timestamp(),
         event: "connection",
+        schema: CONNECTION_SCHEMA,
         connection: report.connection.to_string(),
         listener: &report.listener,
         client: report.client.to_string(),
@@ -98,6 +102,7 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
         cipher_suite: tls.map(TlsFacts::suite_name),
         group: tls.and_then(TlsFacts::group_name),
         identity: report.identity.as_deref().map(IdentityFields::of),
+        trust_anchor: report.evidence.as_deref().and_then(trust_anchor),
         chain: report.chain_cached.map(|cached| if cached { "cached" } else { "verified" }),
         revocation: report.evidence.as_deref().map_or_else(Vec::new, standings),
         shadow_revocation: report
@@ -128,6 +133,7 @@ pub(super) fn connection(report: &Report, out: &mut Vec<u8>) {
 struct ConnectionLine<'a> {
     time: String,
     event: &'static str,
+    schema: u32,
     connection: String,
     listener: &'a str,
     client: String,
@@ -142,6 +148,7 @@ struct ConnectionLine<'a> {
     cipher_suite: Option<&'static str>,
     group: Option<&'static str>,
     identity: Option<IdentityFields<'a>>,
+    trust_anchor: Option<String>,
     chain: Option<&'static str>,
     revocation: Vec<StandingFields>,
     shadow_revocation: Option<String>,
@@ -243,6 +250,11 @@ fn standings(evidence: &Evidence) -> Vec<StandingFields> {
         next_update: standing.list.map(|list| list.next_update),
     };
     evidence.revocation().standings.iter().map(fields).collect()
+}
+
+/// The CA at the path's end, by its key.
+fn trust_anchor(evidence: &Evidence) -> Option<String> {
+    Some(hex(&evidence.issued().last()?.issuer.key))
 }
 
 fn micros(duration: std::time::Duration) -> u64 {
