@@ -16,6 +16,7 @@ use crate::listener::Listener;
 use crate::ocsp::{Answer, Freshness, StatusCache, StatusKey};
 use crate::seam::{Budget, WorkKind};
 use crate::ticket::TicketKeys;
+use crate::time::seconds;
 use crate::tls::{ChainKey, VerifiedChain};
 
 /// Emptied send buffers that are kept for the next send: so many, each of at most so many bytes. A
@@ -165,8 +166,7 @@ impl Desk {
 
     /// A chain that was verified before and is within its validity.
     pub(crate) fn known_chain(&self, key: &ChainKey, now: UnixTime) -> Option<Arc<VerifiedChain>> {
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        self.inner.chains.borrow_mut().get(key, now)
+        self.inner.chains.borrow_mut().get(key, seconds(now))
     }
 
     pub(crate) fn remember_chain(&self, key: ChainKey, chain: &Arc<VerifiedChain>) {
@@ -186,8 +186,7 @@ impl Desk {
         freshness: Freshness,
         now: UnixTime,
     ) -> Option<Answer> {
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let known = self.inner.statuses.borrow().get(key, freshness, now);
+        let known = self.inner.statuses.borrow().get(key, freshness, seconds(now));
         let used = &self.inner.statuses_used;
         used.set(used.get() + u64::from(known.is_some()));
         known

@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use rustls_pki_types::UnixTime;
 
+/// Seconds since the epoch, as certificates and lists count them.
+pub(crate) fn seconds(now: UnixTime) -> i64 {
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// A point on the driver's monotonic clock: nanoseconds since an origin of the driver's choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment {

@@ -16,10 +16,10 @@ use crate::error::Reason;
 use crate::identity::ClientIdentity;
 use crate::limits::{HELLO_BESIDE_TICKET_BYTES, TICKET_BYTES_MAX, TICKETS_TRIED_MAX};
 use crate::ocsp::{Answer, Status, StatusKey};
-use crate::policy::Subject;
 use crate::report::{Event, TicketEvent};
 use crate::seam::Session;
 use crate::ticket::{Contents, Declined, Resumption, locate};
+use crate::time::seconds;
 use crate::tls::{ChainError, ClientAuth, Evidence, Identity, TrustDomain, VerifiedChain};
 
 /// The tickets of one handshake.
@@ -200,12 +200,7 @@ impl Tickets {
             contents.certificates().map(|der| CertificateDer::from(der.to_vec())).collect();
         let chain = known_chain(core, domain, &certificates).map_err(|error| declined(&error))?;
         let ocsp = good_answer(core, domain, chain.evidence())?;
-        let subject = Subject {
-            identity: chain.identity(),
-            trust_domain: chain.trust_domain().map(|name| &**name),
-            now: i64::try_from(core.now.unix.as_secs()).unwrap_or(i64::MAX),
-        };
-        if !core.listener.policy.decide(&subject).is_allowed() {
+        if !core.listener.policy.decide(&chain.subject(core.now.unix)).is_allowed() {
             return Err(Declined::PolicyChanged);
         }
         let claim = Claim {
@@ -349,7 +344,7 @@ fn declined(error: &ChainError) -> Declined {
 /// Does what a client was let in by hold as of now? Asked at the Finished of a resumed session, and fit
 /// to be asked of an open connection.
 pub(super) fn still_holds(core: &Core, client: &VerifiedClient) -> Result<(), (Reason, String)> {
-    let now = i64::try_from(core.now.unix.as_secs()).unwrap_or(i64::MAX);
+    let now = seconds(core.now.unix);
     let not_after = client.evidence().not_after();
     if now > not_after {
         let detail = format!(

@@ -17,6 +17,7 @@ use crate::identity::ClientIdentity;
 use crate::listener::{Consequence, Listener};
 use crate::policy;
 use crate::report::{Event, Withdrawn};
+use crate::time::seconds;
 use crate::tls::{ClientAuth, Evidence, TrustDomain, Vouching};
 
 /// Timers run on the monotonic clock, certificates by `CLOCK_REALTIME`: where that is set forward, it is
@@ -314,10 +315,6 @@ impl Core {
             _ => self.timers.stop(Timer::Expiry),
         }
     }
-}
-
-fn seconds(now: UnixTime) -> i64 {
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

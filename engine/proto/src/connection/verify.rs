@@ -6,6 +6,7 @@ use super::core::Core;
 use super::resume::ResumedSession;
 use crate::identity::ClientIdentity;
 use crate::policy::Subject;
+use crate::time::seconds;
 use crate::tls::{
     ChainKey, Evidence, Possession, TrustDomain, VerifiedChain, signature_scheme_name,
 };
@@ -68,7 +69,7 @@ impl VerifiedClient {
         Subject {
             identity: &self.identity,
             trust_domain: self.trust_domain.as_deref(),
-            now: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            now: seconds(now),
         }
     }
 

@@ -19,7 +19,9 @@ use self::search::{Presented, Web};
 pub(crate) use self::vouching::Vouching;
 use crate::identity::{Certificate, ClientIdentity, NameKinds};
 use crate::ocsp::{OcspRules, Question};
+use crate::policy::Subject;
 use crate::revocation::{Checked, RevocationFeed};
+use crate::time::seconds;
 use crate::tls::client_key::ClientKey;
 use crate::tls::evidence::{Evidence, Issuer, Link};
 use crate::tls::signature_memo::SignatureMemo;
@@ -79,6 +81,16 @@ impl VerifiedChain {
     #[must_use]
     pub fn trust_domain(&self) -> Option<&Arc<str>> {
         self.trust_domain.as_ref()
+    }
+
+    /// What policy is asked about at `now`.
+    #[must_use]
+    pub fn subject(&self, now: UnixTime) -> Subject<'_> {
+        Subject {
+            identity: &self.identity,
+            trust_domain: self.trust_domain.as_deref(),
+            now: seconds(now),
+        }
     }
 
     /// What the path rests on.
@@ -539,10 +551,6 @@ impl std::fmt::Debug for TrustDomain {
 
 fn signs_lists(usage: u8) -> bool {
     usage & CRL_SIGN != 0
-}
-
-fn seconds(now: UnixTime) -> i64 {
-    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn read<'a>(der: &'a CertificateDer<'_>) -> Result<Certificate<'a>, ChainError> {

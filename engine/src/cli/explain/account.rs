@@ -160,11 +160,7 @@ impl Account {
             None => domain,
         };
         if let Some(client) = self.verify(question, identity, &domain) {
-            let client = Subject {
-                identity: client.identity(),
-                trust_domain: client.trust_domain().map(|name| &**name),
-                now: i64::try_from(question.now.as_secs()).unwrap_or(i64::MAX),
-            };
+            let client = client.subject(question.now);
             if identity.ocsp.is_some() {
                 self.not_asked("ocsp", "the responder is asked in the handshake");
             }

@@ -4,6 +4,7 @@ use rustls_pki_types::UnixTime;
 
 use super::TrustDomain;
 use super::anchor::Authority;
+use crate::time::seconds;
 use crate::tls::evidence::Evidence;
 
 /// What an anchor says of a path that led to it when it was verified.
@@ -34,7 +35,7 @@ impl TrustDomain {
     /// An anchor is who it is by name and key: a renewed certificate of it vouches for its old paths.
     pub(crate) fn vouches(&self, evidence: &Evidence, now: UnixTime) -> Vouching {
         let Some(last) = evidence.issued.last() else { return Vouching::Unknown };
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now = seconds(now);
         let judge = |authority: &Authority| match authority {
             authority if now > authority.not_after => Vouching::Expired,
             authority if now < authority.not_before => Vouching::NotYetValid,
