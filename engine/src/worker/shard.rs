@@ -447,8 +447,8 @@ impl Shard {
         let Some(entry) = self.table.get(key) else { return };
         let mut over = false;
         while let Some(event) = entry.connection.poll_event() {
-            // Established, refused or over: its handshake is no longer under way.
-            if !matches!(event, Event::Ticket(_)) {
+            // Its handshake is no longer under way. Tickets and a shadow's verdict come while it is.
+            if let Event::Established { .. } | Event::Refused(_) | Event::Ended(_) = event {
                 self.handshakes -= usize::from(std::mem::take(&mut entry.handshaking));
             }
             over |= matches!(event, Event::Ended(_));
