@@ -48,7 +48,35 @@ struct Names {
     ended: &'static str,
 }
 
+const REVOKED: Names = Names {
+    refused: "client_certificate_revoked",
+    declined: Some("revoked"),
+    ended: "client_certificate_revoked",
+};
+
+const NOT_ALLOWED: Names = Names {
+    refused: "denied_by_rule",
+    declined: Some("policy_changed"),
+    ended: "client_no_longer_allowed",
+};
+
 impl Scene {
+    /// With clients that were let in in every way.
+    #[track_caller]
+    fn with_clients() -> (Self, Clients) {
+        let scene = Self::start();
+        let (bob, alice) = (scene.pki.client("bob"), scene.pki.client("alice-1"));
+        let clients = scene.let_in(bob, alice).expect("let in");
+        (scene, clients)
+    }
+
+    /// Puts a list in the place of another, as whoever publishes one should.
+    fn replace_list(&self, name: &str, der: &[u8]) {
+        let folder = self.pki.directory().join("crls");
+        fs::write(folder.join(".new"), der).expect("a list");
+        fs::rename(folder.join(".new"), folder.join(name)).expect("in place of the old one");
+    }
+
     fn start() -> Self {
         let pki = Pki::new(KeyKind::EcdsaP256);
         let address = own_address();
@@ -125,91 +153,49 @@ impl Scene {
 
 #[test]
 fn the_revoked() {
-    let scene = Scene::start();
-    let (bob, alice) = (scene.pki.client("bob"), scene.pki.client("alice-1"));
-    let clients = scene.let_in(bob, alice).expect("let in");
+    let (scene, clients) = Scene::with_clients();
     let list = Crl::new(2).revoke(&clients.never_seen).revoke(&clients.known);
     let list = list.signed(&scene.pki, Authority::Intermediate);
-    let folder = scene.pki.directory().join("crls");
-    fs::write(folder.join(".new"), list.der()).expect("a list");
-    fs::rename(folder.join(".new"), folder.join("issuing")).expect("in place of the old one");
-    scene.all_is_shut(
-        clients,
-        &Names {
-            refused: "client_certificate_revoked",
-            declined: Some("revoked"),
-            ended: "client_certificate_revoked",
-        },
-    );
+    scene.replace_list("issuing", list.der());
+    scene.all_is_shut(clients, &REVOKED);
 }
 
 #[test]
 fn those_below_a_revoked_ca() {
-    let scene = Scene::start();
-    let (bob, alice) = (scene.pki.client("bob"), scene.pki.client("alice-1"));
-    let clients = scene.let_in(bob, alice).expect("let in");
+    let (scene, clients) = Scene::with_clients();
     let list = Crl::new(2).revoke_certificate(&clients.known.chain[1]);
     let list = list.signed(&scene.pki, Authority::Root);
-    let folder = scene.pki.directory().join("crls");
-    fs::write(folder.join(".new"), list.der()).expect("a list");
-    fs::rename(folder.join(".new"), folder.join("root")).expect("in place of the old one");
-    scene.all_is_shut(
-        clients,
-        &Names {
-            refused: "client_certificate_revoked",
-            declined: Some("revoked"),
-            ended: "client_certificate_revoked",
-        },
-    );
+    scene.replace_list("root", list.der());
+    scene.all_is_shut(clients, &REVOKED);
 }
 
 #[test]
 fn those_who_lost_their_rule() {
-    let scene = Scene::start();
-    let (bob, alice) = (scene.pki.client("bob"), scene.pki.client("alice-1"));
-    let clients = scene.let_in(bob, alice).expect("let in");
+    let (scene, clients) = Scene::with_clients();
     scene.configured.reload(Scene::configuration(
         &scene.pki,
         scene.address,
         |listener| listener.set("allow", ["cn=nobody"]),
         |identity| identity,
     ));
-    scene.all_is_shut(
-        clients,
-        &Names {
-            refused: "denied_by_rule",
-            declined: Some("policy_changed"),
-            ended: "client_no_longer_allowed",
-        },
-    );
+    scene.all_is_shut(clients, &NOT_ALLOWED);
 }
 
 #[test]
 fn those_who_are_denied() {
-    let scene = Scene::start();
-    let (bob, alice) = (scene.pki.client("bob"), scene.pki.client("alice-1"));
-    let clients = scene.let_in(bob, alice).expect("let in");
+    let (scene, clients) = Scene::with_clients();
     scene.configured.reload(Scene::configuration(
         &scene.pki,
         scene.address,
         |listener| listener.set("deny", ["cn=bob", "cn=alice-*"]),
         |identity| identity,
     ));
-    scene.all_is_shut(
-        clients,
-        &Names {
-            refused: "denied_by_rule",
-            declined: Some("policy_changed"),
-            ended: "client_no_longer_allowed",
-        },
-    );
+    scene.all_is_shut(clients, &NOT_ALLOWED);
 }
 
 #[test]
 fn those_whose_ca_was_removed() {
-    let scene = Scene::start();
-    let (bob, alice) = (scene.pki.client("bob"), scene.pki.client("alice-1"));
-    let clients = scene.let_in(bob, alice).expect("let in");
+    let (scene, clients) = Scene::with_clients();
     let others = scene.pki.stranger_root_file.display().to_string();
     scene.configured.reload(Scene::configuration(
         &scene.pki,
