@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
@@ -18,6 +19,8 @@ pub(crate) use self::certificate::{
 };
 use self::certificate::{CERTIFICATE_POLICIES, EXTENDED_KEY_USAGE, SUBJECT_ALT_NAME};
 use self::distinguished_name::DistinguishedName;
+use self::issuer_name::IssuerName;
+pub(crate) use self::issuer_name::IssuerNames;
 pub use self::key_kind::KeyKind;
 pub use self::name_text::{NameTextError, canonical_name};
 pub use self::object_identifier::{Listed, ObjectIdentifier, OidError};
@@ -26,6 +29,7 @@ pub(crate) use self::printable::shown;
 
 mod certificate;
 mod distinguished_name;
+mod issuer_name;
 mod key_kind;
 mod name_text;
 mod object_identifier;
@@ -108,8 +112,7 @@ pub struct ClientIdentity {
     organizations: Vec<String>,
     organizational_units: Vec<String>,
     alt_names: AltNames,
-    issuer: String,
-    issuer_common_names: Vec<String>,
+    issuer: Arc<IssuerName>,
     serial: String,
     not_before: i64,
     not_after: i64,
@@ -134,6 +137,14 @@ impl ClientIdentity {
     ///
     /// Any [`IdentityError`]: malformed, over one of this module's limits, or with a name that cannot be read exactly.
     pub fn parse(der: &[u8]) -> Result<ClientIdentity, IdentityError> {
+        Self::parse_beside(der, &IssuerNames::default())
+    }
+
+    /// As [`Self::parse`], with the issuer's name out of `issuers` if it is there, and put there if not.
+    pub(crate) fn parse_beside(
+        der: &[u8],
+        issuers: &IssuerNames,
+    ) -> Result<ClientIdentity, IdentityError> {
         if der.len() > MAX_CERTIFICATE_BYTES {
             return Err(IdentityError::TooLong { length: der.len() });
         }
@@ -142,9 +153,7 @@ impl ClientIdentity {
             return Err(IdentityError::TrailingData { length: certificate.rest.len() });
         }
         let (_, subject) = X509Name::from_der(certificate.subject).map_err(malformed)?;
-        let (_, issuer) = X509Name::from_der(certificate.issuer).map_err(malformed)?;
         let subject = DistinguishedName::read("subject", &subject)?;
-        let issuer = DistinguishedName::read("issuer", &issuer)?;
         let [alt_names, purposes, policies] = certificate
             .values_of([SUBJECT_ALT_NAME, EXTENDED_KEY_USAGE, CERTIFICATE_POLICIES])
             .map_err(misread)?;
@@ -154,8 +163,7 @@ impl ClientIdentity {
             organizations: subject.organizations,
             organizational_units: subject.organizational_units,
             alt_names: AltNames::read(alt_names)?,
-            issuer: issuer.text,
-            issuer_common_names: issuer.common_names,
+            issuer: issuers.read(certificate.issuer)?,
             serial: serial(certificate.serial),
             not_before: certificate.not_before,
             not_after: certificate.not_after,
@@ -167,7 +175,7 @@ impl ClientIdentity {
         })
     }
 
-    /// Bytes that it takes.
+    /// Bytes that it takes, without the issuer's name, which those of one issuer share.
     pub(crate) fn bytes(&self) -> usize {
         let AltNames { dns, uris, emails, ip_addresses } = &self.alt_names;
         let lists = [
@@ -183,7 +191,6 @@ impl ClientIdentity {
             + texts.sum::<usize>()
             + size_of_val(ip_addresses.as_slice())
             + self.subject.capacity()
-            + self.issuer.capacity()
             + self.serial.capacity()
     }
 
@@ -231,12 +238,12 @@ impl ClientIdentity {
 
     /// The issuer as an RFC 4514 string, control characters escaped.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        &self.issuer.text
     }
 
     /// Every CN of the issuer, in the certificate's order, unescaped.
     pub fn issuer_common_names(&self) -> &[String] {
-        &self.issuer_common_names
+        &self.issuer.common_names
     }
 
     /// The serial number in lowercase hex, two digits a byte, no separators, without the sign byte DER puts before a
@@ -299,7 +306,7 @@ impl ClientIdentity {
 /// For people: subject, serial number and issuer, with nothing that would break a log line.
 impl fmt::Display for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" (serial {}, issued by \"{}\")", self.subject, self.serial, self.issuer)
+        write!(f, "\"{}\" (serial {}, issued by \"{}\")", self.subject, self.serial, self.issuer())
     }
 }
 

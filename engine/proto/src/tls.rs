@@ -1,6 +1,7 @@
 //! What rustls is given: provider, signer, verifier, server configuration; and what it cannot do itself.
 
 mod alert;
+mod authority_keys;
 mod client_hello;
 mod client_key;
 mod client_status;

@@ -33,16 +33,17 @@ impl DistinguishedName {
             organizational_units: Vec::new(),
         };
         let mut relative_names = Vec::new();
+        let mut attributes = Vec::new();
         for relative_name in name.iter() {
-            let mut attributes = Vec::new();
             for attribute in relative_name.iter() {
                 attributes.push(read.attribute(role, attribute)?);
             }
             relative_names.push(joined(&mut attributes));
+            attributes.clear();
         }
         // RFC 4514 section 2.1: "starting with the last element of the sequence and moving backwards toward the first".
         relative_names.reverse();
-        read.text = relative_names.join(",");
+        read.text = one_or(&mut relative_names, |names| names.join(","));
         Ok(read)
     }
 
@@ -65,9 +66,9 @@ impl DistinguishedName {
         };
         match (singled_out, text) {
             (Some(names), Some(text)) if text.len() <= MAX_NAME_BYTES => {
-                let escaped = escape(&text);
+                let shown = format!("{short_name}={}", escape(&text));
                 names.push(text);
-                Ok(format!("{short_name}={escaped}"))
+                Ok(shown)
             }
             (Some(_), _) => {
                 Err(IdentityError::UnreadableAttribute { name: role, attribute: short_name })
@@ -82,7 +83,15 @@ impl DistinguishedName {
 /// two texts of one name are the same. OpenSSL has them in the opposite order of the certificate's.
 pub(super) fn joined(attributes: &mut [String]) -> String {
     attributes.sort_unstable();
-    attributes.join("+")
+    one_or(attributes, |attributes| attributes.join("+"))
+}
+
+/// The text that is alone, as most are, without a copy of it.
+fn one_or(texts: &mut [String], join: impl FnOnce(&[String]) -> String) -> String {
+    match texts {
+        [only] => std::mem::take(only),
+        several => join(several),
+    }
 }
 
 /// The DER content of an attribute type's OID, and its short name.

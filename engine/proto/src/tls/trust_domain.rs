@@ -17,11 +17,12 @@ pub use self::error::{ChainError, TrustDomainError};
 use self::purpose::ClientAuth;
 use self::search::{Presented, Web};
 pub(crate) use self::vouching::Vouching;
-use crate::identity::{Certificate, ClientIdentity, NameKinds};
+use crate::identity::{Certificate, ClientIdentity, IssuerNames, NameKinds};
 use crate::ocsp::{OcspRules, Question};
 use crate::policy::Subject;
 use crate::revocation::{Checked, RevocationFeed};
 use crate::time::seconds;
+use crate::tls::authority_keys::AuthorityKeys;
 use crate::tls::client_key::ClientKey;
 use crate::tls::evidence::{Evidence, Issuer, Link};
 use crate::tls::signature_memo::SignatureMemo;
@@ -59,6 +60,8 @@ pub struct TrustDomain {
     revocations: Option<Arc<RevocationFeed>>,
     ocsp: Option<Arc<OcspRules>>,
     pub(super) memo: SignatureMemo,
+    keys: AuthorityKeys,
+    issuers: IssuerNames,
 }
 
 /// A chain that leads to an anchor, with the evidence for it. Comes only from [`TrustDomain::verify`].
@@ -157,6 +160,8 @@ impl TrustDomain {
             revocations: None,
             ocsp: None,
             memo: SignatureMemo::default(),
+            keys: AuthorityKeys::default(),
+            issuers: IssuerNames::default(),
         };
         for (index, der) in bundle.iter().enumerate() {
             let wrong = |problem| TrustDomainError::Anchor { number: index + 1, problem };
@@ -338,7 +343,9 @@ impl TrustDomain {
         now: UnixTime,
     ) -> Result<Arc<VerifiedChain>, ChainError> {
         let end_entity = chain.first().ok_or(ChainError::Malformed)?;
-        let algorithms = self.memo.before(ALL, end_entity);
+        let parsed = self.keys.before(ALL);
+        let parsed = parsed.each_ref().map(|algorithm| algorithm as _);
+        let algorithms = self.memo.before(parsed, end_entity);
         self.verify_by(&algorithms.each_ref().map(|algorithm| algorithm as _), chain, now)
     }
 
@@ -356,7 +363,7 @@ impl TrustDomain {
             [] | [_] => self.find_path(algorithms, &self.anchors, &parsed, intermediates, now)?,
             _ => self.search(algorithms, &parsed, &read(end_entity)?, intermediates, now)?,
         };
-        let identity = Arc::new(ClientIdentity::parse(end_entity)?);
+        let identity = Arc::new(ClientIdentity::parse_beside(end_entity, &self.issuers)?);
         Ok(Arc::new(VerifiedChain {
             identity,
             trust_domain: self.name.clone(),
