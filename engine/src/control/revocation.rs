@@ -18,7 +18,7 @@ use serde_json::json;
 use self::domain::Domain;
 use self::facts::Subscriptions;
 use self::fetch::Fetcher;
-use self::library::Library;
+use self::library::{Library, step_back};
 use crate::config::{Config, IdentityConfig, ListSource};
 use crate::telemetry::{Log, LogWriter, LoggedConnections, RevocationFacts};
 use crate::worker::{InboxSender, Message};
@@ -321,6 +321,7 @@ fn tick(shared: &Arc<Shared>) {
         let fetch = {
             let url = url.clone();
             move || {
+                step_back();
                 let result = fetcher.fetch(&url, PATIENCE);
                 let mut state = theirs.state();
                 state.library.fetched(&url, result);

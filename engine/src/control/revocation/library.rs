@@ -21,6 +21,13 @@ const DIRECTORY_FILES_MAX: usize = 4_096;
 /// Read at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
+/// From here on reading a list takes longer than starting a thread for it.
+const LARGE_BYTES: u64 = 1024 * 1024;
+
+/// How far reading steps back: a third of a worker's share of a CPU where both want it (sched(7)). More would
+/// keep a revocation waiting on a machine that is busy.
+const NICE: i32 = 5;
+
 /// After a failure a URL is asked again this soon, and then ever later.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(300);
@@ -352,8 +359,35 @@ fn read(path: &Path) -> Result<(Vec<RevocationList>, Stamp), String> {
     }
     let mut file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    let lists = read_lists(&mut file, metadata.len())?;
+    let lists = if metadata.len() < LARGE_BYTES {
+        read_lists(&mut file, metadata.len())?
+    } else {
+        gently(|| read_lists(&mut file, metadata.len()))?
+    };
     Ok((lists, Stamp::of(&metadata)))
+}
+
+/// Does what takes seconds on a thread that steps back for the workers: where each CPU has one, a large list
+/// would halve what a worker gets for as long as it is read.
+fn gently<T: Send>(read: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    let work = || {
+        step_back();
+        read()
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("crl-read".into()).spawn_scoped(scope, work);
+        let lost = |_panic| Err("the thread that read it panicked".to_owned());
+        match thread {
+            Ok(thread) => thread.join().unwrap_or_else(lost),
+            Err(error) => Err(format!("cannot be read: no thread for it: {error}")),
+        }
+    })
+}
+
+/// Lets other threads go first from now on; where that is not allowed, this one goes on as it is.
+pub(super) fn step_back() {
+    // Of this thread alone (setpriority(2), "C library/kernel differences").
+    let _ = rustix::process::nice(NICE);
 }
 
 /// Reads lists until the end, of which at most so many bytes are expected.
