@@ -27,4 +27,5 @@ pub mod prometheus;
 pub mod proxy;
 pub mod record;
 pub mod seeded;
+pub mod test_token;
 pub mod tool;

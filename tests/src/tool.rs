@@ -31,6 +31,9 @@ pub const HAPROXY: Tool = Tool { program: "/usr/sbin/haproxy", package: "haproxy
 /// nginx, as a receiver of PROXY headers.
 pub const NGINX: Tool = Tool { program: "/usr/sbin/nginx", package: "nginx" };
 
+/// OpenSC's caller of PKCS#11 modules.
+pub const PKCS11_TOOL: Tool = Tool { program: "pkcs11-tool", package: "opensc" };
+
 /// A client of ours in tests/clients/.
 #[must_use]
 pub fn client_script(name: &str) -> PathBuf {
