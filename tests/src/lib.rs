@@ -28,4 +28,5 @@ pub mod proxy;
 pub mod record;
 pub mod seeded;
 pub mod test_token;
+pub mod token;
 pub mod tool;

@@ -43,6 +43,7 @@ fn crates_know_only_the_crates_below_them() {
         ("engine/Cargo.toml", &["countersign-proto", "countersign-ring"]),
         ("loadgen/Cargo.toml", &[]),
         ("tests/token/Cargo.toml", &[]),
+        ("hsm/Cargo.toml", &[]),
     ] {
         let text = source::read(manifest);
         let found: Vec<_> =
@@ -108,6 +109,22 @@ fn proto_has_no_sockets_clocks_threads_files_or_locks() {
     let manifest = source::read("engine/proto/Cargo.toml");
     let wrong = dependencies(&manifest).filter(|name| CRATES.contains(name));
     problems.extend(wrong.map(|name| format!("engine/proto/Cargo.toml depends on {name}")));
+    none(problems);
+}
+
+#[test]
+fn pkcs11_blocks_and_knows_no_threads_clocks_or_tls() {
+    let mut problems = Vec::new();
+    for file in source::files("hsm/src", "rs") {
+        problems
+            .extend(words(&file, &["Instant", "SystemTime", "Condvar", "rustls", "mpsc", "spawn"]));
+        problems.extend(paths(&file, &["thread::", "process::Command"]));
+    }
+    for manifest in source::files("engine", "toml") {
+        let uses = dependencies(&manifest.text).any(|name| name == "cryptoki");
+        problems
+            .extend(uses.then(|| format!("{} depends on cryptoki, which is hsm's", manifest.path)));
+    }
     none(problems);
 }
 
