@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
 use rustls::AlertDescription;
 
 use crate::config::ConfigErrors;
+use crate::signing::station;
 
 /// A mutual-TLS termination engine: it proves who the client is before a byte reaches a backend.
 #[derive(Debug, Parser)]
@@ -55,6 +56,10 @@ enum Command {
 /// Runs the program with the process' own arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Not a command: an engine starts itself so, to have a token's module in a process of its own.
+    if std::env::args_os().nth(1).is_some_and(|first| first == station::CHILD_ARGUMENT) {
+        return station::run_child();
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.kind() == ErrorKind::DisplayVersion => return version::print(),

@@ -4,6 +4,7 @@
 //! whose outcomes come back through the worker's inbox.
 
 mod lanes;
+pub mod station;
 
 use countersign_proto::{Handoff, Outcome, Work};
 

@@ -40,7 +40,7 @@ fn crates_know_only_the_crates_below_them() {
         ("engine/fiber/Cargo.toml", &[][..]),
         ("engine/ring/Cargo.toml", &[]),
         ("engine/proto/Cargo.toml", &["countersign-fiber"]),
-        ("engine/Cargo.toml", &["countersign-proto", "countersign-ring"]),
+        ("engine/Cargo.toml", &["countersign-hsm", "countersign-proto", "countersign-ring"]),
         ("loadgen/Cargo.toml", &[]),
         ("tests/token/Cargo.toml", &[]),
         ("hsm/Cargo.toml", &[]),
