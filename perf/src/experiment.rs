@@ -4,8 +4,10 @@ use std::fmt::{self, Display};
 
 use crate::problem::{Problem, Result};
 
-/// Of a server's CPU, for slices of resumed handshakes.
-const RESUMED_BUSY_MIN: f64 = 0.8;
+/// Of a server's CPU, for slices of handshakes that cost the client about what they cost the server, and resumed ones,
+/// which cost it more.
+const FULL_BUSY_MIN: f64 = 0.8;
+const RESUMED_BUSY_MIN: f64 = 0.6;
 
 /// One question that is put to every system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,11 +116,15 @@ impl Experiment {
         self.is_handshakes() || self == Experiment::Request
     }
 
-    /// How busy a server must have been for its slice to count, where `wanted` is asked of all. A resumed
-    /// handshake costs the client about as much as the server: one core of clients does not quite saturate one
-    /// of a server that is quick.
+    /// How busy a server must have been for its slice to count, where `wanted` is asked of all. One core of
+    /// clients does not saturate one of a server that is quicker than they are. CPU time a handshake is counted all
+    /// the same, and who idles is not flattered: fewer handshakes share a system call.
     pub(crate) fn busy_min(self, wanted: f64) -> f64 {
-        if self == Experiment::Resumed { wanted.min(RESUMED_BUSY_MIN) } else { wanted }
+        match self {
+            Experiment::FullUnseen | Experiment::FullSeen => wanted.min(FULL_BUSY_MIN),
+            Experiment::Resumed => wanted.min(RESUMED_BUSY_MIN),
+            _ => wanted,
+        }
     }
 }
 
