@@ -39,7 +39,10 @@ impl Client {
             .with_protocol_versions(&[&TLS13])
             .expect("the suite is of TLS 1.3")
             .with_root_certificates(pki.roots())
-            .with_client_auth_cert(credentials.chain.clone(), credentials.key.clone_key())
+            .with_client_auth_cert(
+                credentials.chain.clone(),
+                credentials.key.software().expect("a key of our own").clone_key(),
+            )
             .expect("a key and its certificate");
         config.resumption = Resumption::disabled();
         Self { config: Arc::new(config) }

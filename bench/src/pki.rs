@@ -80,7 +80,7 @@ impl Pki {
         let end_entity = params.signed_by(&key, &self.intermediate).expect("an end entity");
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let intermediate: CertificateDer<'static> = self.intermediate.der().clone();
-        Credentials { chain: vec![end_entity.der().clone(), intermediate], key }
+        Credentials { chain: vec![end_entity.der().clone(), intermediate], key: key.into() }
     }
 }
 

@@ -10,6 +10,7 @@ mod resolve;
 mod section;
 mod source;
 mod ticket_keys;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,10 @@ pub use errors::{ConfigError, ConfigErrors, Location};
 pub(crate) use files::{certificates, private_key};
 pub use flags::RawConfig;
 pub use ticket_keys::{Stamp, TicketKeyFile};
+pub use tokens::{
+    TOKEN_OPERATION_TIMEOUT, TokenConfig, TokenIsolation, TokenKeyConfig, TokenKeyPlace,
+    TokenRules, VerifyOwn,
+};
 
 use self::errors::Problems;
 use self::raw::Raw;
@@ -66,6 +71,8 @@ pub struct Config {
     pub ticket_keys: Option<TicketKeyFile>,
     /// How long such a key of its own seals.
     pub ticket_key_lifetime: Duration,
+    /// What holds for the operations of tokens.
+    pub tokens: TokenRules,
     /// Where metrics and health are served.
     pub admin: Option<AdminAddress>,
     /// What is not wrong, but worth a word: one line each, in the order of the file.
@@ -130,6 +137,8 @@ pub struct IdentityConfig {
     pub server_names: Vec<String>,
     /// The server's certificate and key.
     pub credentials: Credentials,
+    /// Where the key is, if it is in a token; what the credentials have is then only what it is to be.
+    pub token_key: Option<Arc<TokenKeyConfig>>,
     /// The CA certificates that clients must lead to; none where no client is asked for one.
     pub client_ca: Vec<CertificateDer<'static>>,
     /// What rules call the domain of these CAs.

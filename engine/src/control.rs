@@ -7,5 +7,5 @@ mod revocation;
 mod status;
 mod ticket_keys;
 
-pub use engine::{Engine, ReloadError, StartError, Stopped};
+pub use engine::{Engine, ReloadError, StartError, Stopped, check_tokens};
 pub use revocation::{ListProblem, check_lists, lists_for};

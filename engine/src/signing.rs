@@ -5,10 +5,12 @@
 
 mod lanes;
 pub mod station;
+mod tokens;
 
 use countersign_proto::{Handoff, Outcome, Work};
 
 pub use lanes::{Lanes, Perform};
+pub(crate) use tokens::{Tokens, TokensReader};
 
 use crate::worker::{Address, InboxSender, Message};
 

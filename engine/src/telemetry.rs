@@ -10,6 +10,6 @@ pub use counters::{Counters, Distribution, Gauges, HANDSHAKE_BUCKETS_US, LIMITS,
 pub use log::{Log, LogReader, LogWriter, Notice};
 pub use prometheus::{
     Certificate, Facts, ListFact, OCSP_BUCKETS_MS, OCSP_RESULTS, OcspFacts, RevocationFacts,
-    StapleFact, render,
+    StapleFact, TOKEN_BUCKETS_US, TOKEN_RESULTS, TokenFact, render,
 };
 pub use recorder::{LoggedConnections, Recorder};

@@ -324,6 +324,7 @@ fn what_is_left_out_has_its_documented_default() {
                 &format!("allow = \"any-verified\"\n[listener.limits]\n{line}"),
                 1,
             ),
+            "tokens" => format!("{GOOD}\n[tokens]\n{line}"),
             _ => format!("{GOOD}{line}"),
         };
         let written = load(directory.path(), &text).expect(key.path);
@@ -332,7 +333,7 @@ fn what_is_left_out_has_its_documented_default() {
             let identity = &listener.identities[0];
             format!(
                 "{:?} {:?} {:?} {:?} {:?} {:?}",
-                config.max_handshakes,
+                (config.max_handshakes, &config.tokens),
                 listener.tls,
                 listener.limits,
                 (listener.announce, listener.strict_sni, listener.max_connections),
@@ -589,7 +590,8 @@ fn every_example_value_of_a_key_is_of_its_kind() {
         let is_string = key.example.starts_with('"');
         let expected = match key.kind {
             Kind::Text | Kind::Choice(_) | Kind::Duration => is_string,
-            Kind::Texts | Kind::TextOrTexts => key.example.starts_with('['),
+            Kind::Texts => key.example.starts_with('['),
+            Kind::TextOrTexts => is_string || key.example.starts_with('['),
             Kind::Count(_) => key.example.parse::<usize>().is_ok(),
             Kind::Switch => ["true", "false"].contains(&key.example),
             Kind::Table | Kind::Tables(_) => false,

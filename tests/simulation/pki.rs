@@ -179,7 +179,7 @@ impl Pki {
         presented.push((Shown::WithAnotherKey, wrong_key));
         presented.push((Shown::Friend, friend));
         Self {
-            server: Credentials { chain: server.chain, key: server.key },
+            server: Credentials { chain: server.chain, key: server.key.into() },
             server_roots: servers.roots(),
             other_roots: strangers.roots(),
             client_root: clients.root.der().clone(),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
@@ -43,6 +44,7 @@ impl Table {
 pub struct Configuration {
     top: Table,
     admin: Table,
+    tokens: Table,
     listeners: Vec<ListenerSection>,
 }
 
@@ -52,7 +54,7 @@ impl Configuration {
     pub fn new() -> Self {
         let mut top = Table::default();
         top.set("workers", 1.into());
-        Self { top, admin: Table::default(), listeners: Vec::new() }
+        Self { top, admin: Table::default(), tokens: Table::default(), listeners: Vec::new() }
     }
 
     /// Sets a key at the top of the file.
@@ -69,6 +71,13 @@ impl Configuration {
         self
     }
 
+    /// Sets a key of `[tokens]`.
+    #[must_use]
+    pub fn tokens(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.tokens.set(key, value.into());
+        self
+    }
+
     /// A further listener.
     #[must_use]
     pub fn listener(mut self, listener: ListenerSection) -> Self {
@@ -82,6 +91,7 @@ impl Configuration {
         let mut text = String::new();
         self.top.write("", &mut text);
         self.admin.write("[admin]", &mut text);
+        self.tokens.write("[tokens]", &mut text);
         for listener in &self.listeners {
             listener.keys.write("[[listener]]", &mut text);
             listener.limits.write("[listener.limits]", &mut text);
@@ -192,6 +202,7 @@ impl IdentitySection {
 #[derive(Clone, Debug)]
 pub struct ConfigurationFile {
     path: PathBuf,
+    wrapper: Vec<OsString>,
 }
 
 impl ConfigurationFile {
@@ -204,9 +215,31 @@ impl ConfigurationFile {
     pub fn new(pki: &Pki, configuration: &Configuration) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let file = Self { path: pki.directory().join(format!("countersign-{number}.toml")) };
+        let path = pki.directory().join(format!("countersign-{number}.toml"));
+        let file = Self { path, wrapper: Vec::new() };
         file.rewrite(configuration);
         file
+    }
+
+    /// Runs the engine under another program, as one that sees a token (`env SOFTHSM2_CONF=...`).
+    #[must_use]
+    pub fn under(self, wrapper: Vec<OsString>) -> Self {
+        Self { wrapper, ..self }
+    }
+
+    /// What `countersign check` says about it, and whether it is right.
+    ///
+    /// # Panics
+    ///
+    /// When the program cannot be run.
+    #[must_use]
+    pub fn check(&self) -> (bool, String) {
+        let mut words = self.wrapper.clone();
+        words.extend([engine::program().into_os_string(), "check".into(), "--config".into()]);
+        words.push(self.path.clone().into_os_string());
+        let output = Command::new(&words[0]).args(&words[1..]).output().expect("a program");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Where it is.
@@ -264,8 +297,10 @@ impl ConfigurationFile {
     }
 
     fn words(&self) -> Vec<OsString> {
-        let program = engine::program().into_os_string();
-        vec![program, "run".into(), "--config".into(), self.path.clone().into_os_string()]
+        let mut words = self.wrapper.clone();
+        words.extend([engine::program().into_os_string(), "run".into(), "--config".into()]);
+        words.push(self.path.clone().into_os_string());
+        words
     }
 }
 

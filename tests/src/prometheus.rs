@@ -165,17 +165,31 @@ impl Family {
         if self.kind == Kind::Histogram { self.check_histogram(name) } else { Ok(()) }
     }
 
-    /// For a histogram without labels of its own.
+    /// Each of its series: those that have the same labels but for `le`.
     fn check_histogram(&self, name: &str) -> Result<(), String> {
+        let counts = self.samples.iter().filter(|sample| sample.name == format!("{name}_count"));
+        let all: Vec<_> = counts.map(|sample| &sample.labels).collect();
+        if all.is_empty() {
+            return Err(format!("there is no {name}_count"));
+        }
+        all.into_iter().try_for_each(|labels| self.check_series(name, labels))
+    }
+
+    fn check_series(&self, name: &str, labels: &[(String, String)]) -> Result<(), String> {
+        let is_of_it = |sample: &&Sample| {
+            sample.labels.iter().filter(|(label, _)| label != "le").eq(labels.iter())
+        };
         let one = |suffix: &str| {
             let full = format!("{name}{suffix}");
-            let found = self.samples.iter().find(|sample| sample.name == full);
-            found.map(|sample| sample.value).ok_or_else(|| format!("there is no {full}"))
+            let found = self.samples.iter().filter(is_of_it).find(|sample| sample.name == full);
+            found
+                .map(|sample| sample.value)
+                .ok_or_else(|| format!("there is no {full} of {labels:?}"))
         };
         let (count, _sum) = (one("_count")?, one("_sum")?);
         let bucket = format!("{name}_bucket");
         let mut before = (f64::NEG_INFINITY, 0.0);
-        for sample in self.samples.iter().filter(|sample| sample.name == bucket) {
+        for sample in self.samples.iter().filter(is_of_it).filter(|sample| sample.name == bucket) {
             let bound = sample.label("le").ok_or_else(|| format!("{bucket} without le"))?;
             let bound = parse_value(bound)?;
             if bound <= before.0 || sample.value < before.1 {

@@ -1,5 +1,6 @@
 //! An engine that runs from a configuration file, with its admin endpoint on a unix socket.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -37,8 +38,19 @@ impl Configured {
     /// Writes the configuration, with an admin endpoint, and starts the engine.
     #[track_caller]
     pub(crate) fn start(pki: &Pki, configuration: Configuration) -> Self {
+        Self::start_under(pki, configuration, Vec::new())
+    }
+
+    /// The same, under another program.
+    #[track_caller]
+    pub(crate) fn start_under(
+        pki: &Pki,
+        configuration: Configuration,
+        wrapper: Vec<OsString>,
+    ) -> Self {
         let admin = admin(pki);
         let file = ConfigurationFile::new(pki, &configuration.admin(&admin.listen()));
+        let file = file.under(wrapper);
         Self { engine: file.start(), file, admin }
     }
 

@@ -49,3 +49,8 @@ mod rules;
 mod s_client;
 mod shadow;
 mod start_errors;
+mod token_configuration;
+mod token_handshakes;
+mod token_reload;
+mod token_trouble;
+mod tokens;

@@ -133,6 +133,12 @@ reasons! {
     UpstreamReset = "upstream_reset", Upstream, None;
     /// The private-key operation failed.
     SigningFailed = "signing_failed", Token, Some(Alert::InternalError);
+    /// The token with the key cannot be reached, or does not do what it is told.
+    TokenUnavailable = "token_unavailable", Token, Some(Alert::InternalError);
+    /// As many operations wait for the token as may.
+    TokenBusy = "token_busy", Token, Some(Alert::InternalError);
+    /// The token gave a signature that does not hold; it was not sent.
+    TokenWrongSignature = "token_wrong_signature", Token, Some(Alert::InternalError);
     /// A suspended operation did not come back in time.
     OperationTimeout = "operation_timeout", Token, Some(Alert::InternalError);
     /// Too many handshakes are suspended already.

@@ -53,7 +53,7 @@ pub use ticket::{Declined, Resumption, TicketKey, TicketKeys};
 pub use time::{Moment, Now};
 pub use tls::{
     AnchorWarning, ChainError, ChainLimits, ClientAuth, Credentials, CredentialsError, Evidence,
-    Groups, Handoff, Identity, Issued, Issuer, Possession, ServerCertificate, StapleCell, Stapled,
-    TlsParameters, TlsVersion, TrustDomain, TrustDomainError, VerifiedChain, default_suites,
-    provider,
+    Groups, Handoff, Identity, Issued, Issuer, Possession, ServerCertificate, ServerKey,
+    StapleCell, Stapled, TlsParameters, TlsVersion, TokenKey, TokenKeyError, TokenKeyId,
+    TrustDomain, TrustDomainError, VerifiedChain, default_suites, provider,
 };

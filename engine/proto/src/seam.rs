@@ -19,7 +19,8 @@ use zeroize::Zeroizing;
 use crate::error::Reason;
 use crate::ocsp::{self, Enquiry, EnquiryFailure, Freshness, StatusKey};
 use crate::tls::{
-    ChainError, ChainKey, Possession, TlsVersion, TrustDomain, VerifiedChain, verify_possession,
+    ChainError, ChainKey, Possession, TlsVersion, TokenKeyId, TrustDomain, VerifiedChain,
+    verify_possession,
 };
 
 /// What a step says or asks.
@@ -121,6 +122,15 @@ pub enum Work {
         /// What is to be signed; hashing is the signer's.
         message: Vec<u8>,
     },
+    /// The same with a key in a token: nobody can do it here.
+    SignByToken {
+        /// What the key is called.
+        key: TokenKeyId,
+        /// The scheme that the handshake agreed on.
+        scheme: SignatureScheme,
+        /// What is to be signed; hashing is the signer's.
+        message: Vec<u8>,
+    },
     /// Verify the client's chain up to a trust anchor.
     VerifyChain {
         /// Whom to trust.
@@ -162,7 +172,7 @@ pub enum Work {
 /// The kinds of [`Work`], for budgets, counters and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WorkKind {
-    /// [`Work::Sign`].
+    /// [`Work::Sign`] and [`Work::SignByToken`].
     Sign,
     /// [`Work::VerifyChain`].
     VerifyChain,
@@ -196,7 +206,7 @@ impl WorkKind {
 
 /// What came of [`Work`].
 pub enum Outcome {
-    /// Of [`Work::Sign`].
+    /// Of [`Work::Sign`] and [`Work::SignByToken`].
     Signature(Vec<u8>),
     /// Of [`Work::VerifyChain`].
     Chain(Result<Arc<VerifiedChain>, ChainError>),
@@ -218,6 +228,15 @@ pub enum WorkFailure {
     /// Whoever was to do it could not.
     #[error("{0}")]
     Failed(String),
+    /// The token with the key cannot be used now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// As many operations wait for the token as may.
+    #[error("{0}")]
+    Busy(String),
+    /// The token gave a signature that does not hold.
+    #[error("{0}")]
+    WrongSignature(String),
     /// No answer in time.
     #[error("no answer within the deadline")]
     TimedOut,
@@ -235,6 +254,9 @@ impl WorkFailure {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Failed(_) => Reason::SigningFailed,
+            Self::Unavailable(_) => Reason::TokenUnavailable,
+            Self::Busy(_) => Reason::TokenBusy,
+            Self::WrongSignature(_) => Reason::TokenWrongSignature,
             Self::TimedOut => Reason::OperationTimeout,
             Self::Exhausted => Reason::SuspensionsExhausted,
             Self::Abandoned => Reason::Internal,
@@ -247,7 +269,7 @@ impl Work {
     #[must_use]
     pub fn kind(&self) -> WorkKind {
         match self {
-            Self::Sign { .. } => WorkKind::Sign,
+            Self::Sign { .. } | Self::SignByToken { .. } => WorkKind::Sign,
             Self::VerifyChain { .. } => WorkKind::VerifyChain,
             Self::VerifyPossession { .. } => WorkKind::VerifyPossession,
             Self::AskStatus(_) => WorkKind::AskStatus,
@@ -260,6 +282,10 @@ impl Work {
     pub fn perform(self) -> Outcome {
         match self {
             Self::Sign { key, scheme, message } => sign(&*key, scheme, &message),
+            Self::SignByToken { .. } => {
+                let nobody = "there is no token here to sign with";
+                Outcome::Failed(WorkFailure::Failed(nobody.to_owned()))
+            }
             Self::VerifyChain { domain, chain, now } => Outcome::Chain(domain.verify(&chain, now)),
             Self::VerifyPossession { message, certificate, signed, version } => {
                 Outcome::Possession(verify_possession(&message, &certificate, &signed, version))

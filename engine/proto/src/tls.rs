@@ -14,18 +14,20 @@ mod signature_memo;
 mod signer;
 mod staple;
 mod ticketer;
+mod token_key;
 mod trust_domain;
 mod verifier;
 
 pub(crate) use alert::plaintext_alert;
 pub(crate) use client_hello::{Arrival, ClientHello};
-pub use config::{ClientAuth, Credentials, CredentialsError, Identity, TlsParameters};
+pub use config::{ClientAuth, Credentials, CredentialsError, Identity, ServerKey, TlsParameters};
 pub(crate) use evidence::Link;
 pub use evidence::{Evidence, Issued, Issuer};
 pub use openssl_names::ServerCertificate;
 pub(crate) use openssl_names::signature_scheme_name;
 pub use provider::{Groups, Handoff, default_suites, provider};
 pub use staple::{StapleCell, Stapled};
+pub use token_key::{TokenKey, TokenKeyError, TokenKeyId};
 pub use trust_domain::{
     AnchorWarning, ChainError, ChainLimits, TrustDomain, TrustDomainError, VerifiedChain,
 };

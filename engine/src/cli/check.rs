@@ -9,13 +9,13 @@ use clap::Args;
 
 use super::{fail, refuse, warn};
 use crate::config::{Config, ConfigErrors};
-use crate::control::check_lists;
+use crate::control::{check_lists, check_tokens};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Each error stands on one line, FILE:LINE:COLUMN: KEY: what is wrong; what would
-be right. Certificates and keys are read, names of upstreams resolved; nothing
-listens. `countersign -t --config FILE` does the same.
+be right. Certificates and keys are read, names of upstreams resolved, tokens
+asked for their keys (with one login each); nothing listens. `countersign -t --config FILE` does the same.
 Exit status: 0 if the configuration is right, 1 if not.")]
 pub(super) struct CheckArguments {
     /// Configuration file, TOML.
@@ -45,6 +45,9 @@ pub(super) fn report(file: Option<&Path>, result: Result<Config, ConfigErrors>) 
     warn(&config.warnings);
     if let Err(problem) = check_lists(&config) {
         return fail(problem);
+    }
+    if let Err(errors) = check_tokens(&config) {
+        return refuse(&errors);
     }
     let name =
         file.map_or_else(|| "the command line".to_owned(), |file| file.display().to_string());

@@ -10,7 +10,7 @@ use countersign_proto::Limits;
 
 use super::{check, fail, refuse, serve};
 use crate::config::{Config, ConfigErrors, RawConfig};
-use crate::control::Engine;
+use crate::control::{Engine, StartError};
 use crate::duration;
 use crate::signing::InPlace;
 
@@ -165,6 +165,7 @@ pub(super) fn run(arguments: &RunArguments) -> ExitCode {
             serve::warn(&engine);
             serve::serve(engine, signals, &|| arguments.resolve())
         }
+        Err(StartError::Tokens(errors)) => refuse(&errors),
         Err(error) => fail(error),
     }
 }

@@ -75,7 +75,7 @@ fn reload(engine: &mut Engine, load: &Load<'_>) {
                 warn(engine);
                 return;
             }
-            Err(error) => vec![error.to_string()],
+            Err(error) => error.problems(),
         },
         Err(errors) => {
             engine.note_failed_load();

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: collected, not thrown, so that all of it is said at once.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -164,6 +165,11 @@ impl<'a> Problems<'a> {
         result.map_err(|problem| self.error(spot, problem)).ok()
     }
 
+    /// A place, for what is found to be wrong there later.
+    pub(super) fn place(&self, spot: &Spot) -> ConfigError {
+        self.describe(spot, "").1
+    }
+
     /// Is nothing wrong so far?
     pub(super) fn is_empty(&self) -> bool {
         self.errors.is_empty()
@@ -228,8 +234,19 @@ fn option(name: &str) -> String {
     }
 }
 
+/// A text without the PIN that somebody has written into a URI, where none may stand: one star for each of its
+/// characters. What follows it on the line goes too: nobody knows where a PIN ends.
+pub(super) fn without_pin(text: &str) -> Cow<'_, str> {
+    const ATTRIBUTE: &str = "pin-value";
+    let lower = text.to_ascii_lowercase();
+    let Some(start) = lower.find(ATTRIBUTE) else { return Cow::Borrowed(text) };
+    let (shown, hidden) = text.split_at(start + ATTRIBUTE.len());
+    Cow::Owned(shown.chars().chain(hidden.chars().map(|_| '*')).collect())
+}
+
 /// A text that somebody wrote, for a message: safe to show, and not for ever.
 pub(super) fn quoted(text: &str) -> String {
+    let text = without_pin(text);
     let beginning: String = text.chars().take(QUOTED_CHARACTERS).collect();
     let more = if beginning.len() < text.len() { "..." } else { "" };
     format!("`{}{more}`", Printable(&beginning))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign_proto::Limits;
 
 use super::errors::{At, Spot};
-use super::raw::{Raw, RawIdentity, RawLimits, RawListener};
+use super::raw::{Raw, RawIdentity, RawKey, RawLimits, RawListener};
 
 /// What was typed on the command line.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct RawConfig {
     pub listen: Vec<String>,
     /// PEM file with the server's chain, end entity first.
     pub certificate: PathBuf,
-    /// PEM file with the server's key.
+    /// PEM file with the server's key, or a `pkcs11:` URI.
     pub key: PathBuf,
     /// PEM file with the CA certificates that clients must lead to.
     pub client_ca: PathBuf,
@@ -45,7 +45,10 @@ impl RawConfig {
     pub(super) fn raw(&self) -> Raw {
         let identity = RawIdentity {
             certificate: Some(file("--certificate", &self.certificate)),
-            key: Some(file("--key", &self.key)),
+            key: Some(option(
+                "--key",
+                RawKey::of(vec![text("--key", &self.key.to_string_lossy())], Path::new("")),
+            )),
             client_ca: Some(file("--client-ca", &self.client_ca)),
             ..RawIdentity::default()
         };

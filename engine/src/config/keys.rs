@@ -122,6 +122,12 @@ pub(super) const CACHED_CHAINS: RangeInclusive<usize> = 0..=16_777_216;
 /// Bytes that they may take.
 pub(super) const CACHED_CHAIN_BYTES: RangeInclusive<usize> = 0..=1_099_511_627_776;
 
+/// Sessions that a token is used with.
+pub(super) const TOKEN_SESSIONS: RangeInclusive<usize> = 1..=1_024;
+
+/// Operations that wait for a token.
+pub(super) const TOKEN_QUEUE: RangeInclusive<usize> = 1..=65_536;
+
 /// Bounds of the fields of `Limits` are known to it alone: `Limits::check`.
 const CHECKED_BY_LIMITS: Kind = Kind::Count(0..=usize::MAX);
 
@@ -152,6 +158,18 @@ pub static ALL: &[Key] = &[
 
     key("admin", Kind::Table, Some("no admin endpoint"), "", ""),
     key("admin.listen", Kind::Text, None, "a loopback address and port, or unix:/PATH", r#""127.0.0.1:9100""#),
+
+    key("tokens", Kind::Table, Some("every default"), "", ""),
+    key("tokens.module", Kind::Text, Some("what each key's URI names"), "a PKCS#11 module, a shared library", r#""/usr/lib/softhsm/libsofthsm2.so""#),
+    key("tokens.pin_source", Kind::Text, Some("what each key's URI names"), "a file, env:NAME or fd:NUMBER", r#""/run/secrets/pin""#),
+    key("tokens.isolation", Kind::Choice(&["process", "thread"]), Some(r#""process""#), r#""process" or "thread""#, r#""process""#),
+    key("tokens.environment", Kind::Texts, Some("[]"), "at most 64 names of variables", r#"["VENDOR_CONF"]"#),
+    key("tokens.max_sessions", Kind::Count(TOKEN_SESSIONS), Some("64"), "1 to 1024", "64"),
+    key("tokens.lanes", Kind::Count(TOKEN_SESSIONS), Some("4, or `max_sessions` if that is less"), "1 to `max_sessions`", "4"),
+    key("tokens.queue", Kind::Count(TOKEN_QUEUE), Some("1024"), "1 to 65536", "1024"),
+    key("tokens.operation_timeout", Kind::Duration, Some(r#""2s""#), "10ms to 60s; shorter than `listener.limits.operation_timeout`", r#""2s""#),
+    key("tokens.hedge_after", Kind::Duration, Some("twice what 95 of 100 signatures take, at least 5ms"), "1ms to `operation_timeout`", r#""20ms""#),
+    key("tokens.verify_own", Kind::Choice(&["sampled", "always"]), Some(r#""sampled""#), r#""sampled" or "always""#, r#""always""#),
 
     key("listener", Kind::Tables(LISTENERS_MAX), None, "1 to 64", "a table [[listener]] with listen, upstream, allow and an identity"),
     key("listener.name", Kind::Text, Some("the text of `listen`"), "1 to 64 letters, digits, `.`, `_`, `-`; unique", r#""partners""#),
@@ -200,7 +218,7 @@ pub static ALL: &[Key] = &[
     key("listener.identity", Kind::Tables(IDENTITIES_MAX), None, "1 to 1024", "a table [[listener.identity]] with certificate, key and client_ca"),
     key("listener.identity.server_names", Kind::TextOrTexts, Some("[]"), "DNS names, `*` only as a whole first label; unique in a listener", r#"["partners.example.org"]"#),
     key("listener.identity.certificate", Kind::Text, None, "a PEM file", r#""partners.pem""#),
-    key("listener.identity.key", Kind::Text, None, "a PEM file; the certificate's key", r#""partners.key""#),
+    key("listener.identity.key", Kind::TextOrTexts, None, "the certificate's key: a PEM file, or 1 to 16 pkcs11: URIs", r#""partners.key""#),
     key("listener.identity.client_ca", Kind::Text, Some(r#"none; required unless `client_auth = "none"`"#), "a PEM file", r#""clients-ca.pem""#),
     key("listener.identity.trust_domain", Kind::Text, Some("no name"), "1 to 64 letters, digits, `.`, `_`, `-`; of one `client_ca` only", r#""clients""#),
     key("listener.identity.client_auth", Kind::Choice(&["require", "optional", "none"]), Some(r#""require""#), r#""require", "optional" or "none""#, r#""require""#),

@@ -23,7 +23,33 @@ pub(super) struct Raw {
     pub(super) ticket_keys: Option<At<PathBuf>>,
     pub(super) ticket_key_lifetime: Option<At<Duration>>,
     pub(super) admin: Option<At<String>>,
+    pub(super) tokens: RawTokens,
     pub(super) listeners: Vec<RawListener>,
+}
+
+/// How tokens are spoken to. Paths are as they are to be opened.
+#[derive(Debug, Default)]
+pub(super) struct RawTokens {
+    pub(super) module: Option<At<PathBuf>>,
+    pub(super) pin_source: Option<At<String>>,
+    pub(super) isolation: Option<At<String>>,
+    pub(super) environment: Option<At<Vec<At<String>>>>,
+    pub(super) max_sessions: Option<At<usize>>,
+    pub(super) lanes: Option<At<usize>>,
+    pub(super) queue: Option<At<usize>>,
+    pub(super) operation_timeout: Option<At<Duration>>,
+    pub(super) hedge_after: Option<At<Duration>>,
+    pub(super) verify_own: Option<At<String>>,
+}
+
+/// Where an identity's key is.
+#[derive(Debug)]
+pub(super) enum RawKey {
+    File(PathBuf),
+    /// URIs of PKCS#11 (RFC 7512), of the same key in one token or several.
+    Tokens(Vec<At<String>>),
+    /// Neither: several, of which this is no URI. Or none at all.
+    Neither(Option<At<String>>),
 }
 
 /// A listener. On the command line it has several addresses.
@@ -72,7 +98,7 @@ pub(super) struct RawIdentity {
     pub(super) spot: Spot,
     pub(super) server_names: Vec<At<String>>,
     pub(super) certificate: Option<At<PathBuf>>,
-    pub(super) key: Option<At<PathBuf>>,
+    pub(super) key: Option<At<RawKey>>,
     pub(super) client_ca: Option<At<PathBuf>>,
     pub(super) trust_domain: Option<At<String>>,
     pub(super) client_auth: Option<At<String>>,
@@ -127,11 +153,58 @@ impl Raw {
                 .map(|at| At { value: directory.join(at.value), spot: at.spot }),
             ticket_key_lifetime: root.duration("ticket_key_lifetime"),
             admin: root.sections("admin").pop().and_then(|mut admin| admin.text("listen")),
+            tokens: root
+                .sections("tokens")
+                .pop()
+                .map(|section| RawTokens::read(section, directory))
+                .unwrap_or_default(),
             listeners: root
                 .sections("listener")
                 .into_iter()
                 .map(|section| RawListener::read(section, directory))
                 .collect(),
+        }
+    }
+}
+
+impl RawTokens {
+    fn read(mut section: Section, directory: &Path) -> Self {
+        Self {
+            module: section
+                .text("module")
+                .map(|at| At { value: absolute(directory, &at.value), spot: at.spot }),
+            pin_source: section.text("pin_source").map(|mut at| {
+                if !["env:", "fd:", "file:"].iter().any(|scheme| at.value.starts_with(scheme)) {
+                    at.value = absolute(directory, &at.value).display().to_string();
+                }
+                at
+            }),
+            isolation: section.text("isolation"),
+            environment: section.texts("environment"),
+            max_sessions: section.count("max_sessions"),
+            lanes: section.count("lanes"),
+            queue: section.count("queue"),
+            operation_timeout: section.duration("operation_timeout"),
+            hedge_after: section.duration("hedge_after"),
+            verify_own: section.text("verify_own"),
+        }
+    }
+}
+
+impl RawKey {
+    /// The scheme by which a key in a token is told from a file.
+    const SCHEME: &str = "pkcs11:";
+
+    pub(super) fn of(mut written: Vec<At<String>>, directory: &Path) -> Self {
+        let is_file = |at: &At<String>| {
+            let scheme = at.value.get(..Self::SCHEME.len());
+            !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(Self::SCHEME))
+        };
+        match (written.iter().position(is_file), written.len()) {
+            (Some(_), 1) => Self::File(directory.join(written.swap_remove(0).value)),
+            (Some(file), _) => Self::Neither(Some(written.swap_remove(file))),
+            (None, 0) => Self::Neither(None),
+            (None, _) => Self::Tokens(written),
         }
     }
 }
@@ -181,7 +254,9 @@ impl RawIdentity {
         Self {
             server_names: section.texts("server_names").map(|at| at.value).unwrap_or_default(),
             certificate: section.text("certificate").map(path),
-            key: section.text("key").map(path),
+            key: section
+                .texts("key")
+                .map(|at| At { value: RawKey::of(at.value, directory), spot: at.spot }),
             client_ca: section.text("client_ca").map(path),
             trust_domain: section.text("trust_domain"),
             client_auth: section.text("client_auth"),
@@ -225,6 +300,12 @@ impl RawOcsp {
                 .map(|at| At { value: directory.join(at.value), spot: at.spot }),
         }
     }
+}
+
+/// Whoever is told of it may be in another directory.
+fn absolute(directory: &Path, path: &str) -> PathBuf {
+    let path = directory.join(path);
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// Paths among URLs, relative to `directory`.

@@ -10,6 +10,7 @@ mod rules;
 mod server_name;
 pub(super) mod tickets;
 mod tls;
+mod tokens;
 mod upstream;
 
 use std::collections::HashMap;
@@ -51,10 +52,11 @@ pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, C
     };
     let admin = raw.admin.as_ref().and_then(|at| address::admin(at, &mut problems));
     names(&raw.listeners, &mut problems);
+    let tokens = tokens::settings(raw, &mut problems);
     let listeners: Vec<_> = raw
         .listeners
         .iter()
-        .flat_map(|listener| self::listener(listener, raw, &mut problems))
+        .flat_map(|listener| self::listener(listener, raw, &tokens, &mut problems))
         .collect();
     address::check_conflicts(raw, &mut problems);
     identity::check_trust_domains(raw, &listeners, &mut problems);
@@ -77,13 +79,19 @@ pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, C
         log_connections,
         ticket_keys,
         ticket_key_lifetime,
+        tokens: tokens.rules,
         admin,
         warnings,
     })
 }
 
 /// One listener for each of its addresses; none where something about it is wrong.
-fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<ListenerConfig> {
+fn listener(
+    raw: &RawListener,
+    whole: &Raw,
+    tokens: &tokens::Settings,
+    problems: &mut Problems<'_>,
+) -> Vec<ListenerConfig> {
     let addresses = address::listen(raw, problems);
     let upstream = upstream::resolve(raw, problems);
     let announce = proxy::announce(raw, upstream.as_ref(), problems);
@@ -94,7 +102,7 @@ fn listener(raw: &RawListener, whole: &Raw, problems: &mut Problems<'_>) -> Vec<
     let resumption = tickets::resumption(raw, problems);
     let tls = tls::resolve(raw, problems);
     let live = rules.as_ref().map(|rules| rules.live.as_slice());
-    let identities = identity::resolve_all(raw, tls.as_ref(), live, problems);
+    let identities = identity::resolve_all(raw, tls.as_ref(), live, tokens, problems);
     let (Some(upstream), Some(rules), Some(tls), Some(identities)) =
         (upstream, rules, tls, identities)
     else {

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use countersign_proto::identity::Printable;
 
+use super::errors::without_pin;
+
 /// The longest excerpt of a line, in characters.
 const EXCERPT_CHARACTERS: usize = 100;
 
@@ -91,6 +93,7 @@ fn characters(line: &str, bytes: usize) -> usize {
 
 /// The part of a line around a character, safe to show, and where the character stands in it.
 fn window(line: &str, character: usize) -> (String, usize) {
+    let line = without_pin(line);
     let from = if line.chars().count() <= EXCERPT_CHARACTERS {
         0
     } else {

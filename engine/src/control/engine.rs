@@ -17,9 +17,11 @@ use super::descriptors::{Capacity, capacity, raise_limit};
 use super::revocation::{ListProblem, Prepared, Revocation};
 use super::status::Status;
 use super::ticket_keys::{Change, NoRandomness, TicketKeyring};
-use crate::config::{AdminAddress, BuildError, Config, IdentityConfig, ListenerConfig};
+use crate::config::{
+    AdminAddress, BuildError, Config, ConfigErrors, IdentityConfig, ListenerConfig,
+};
 use crate::ocsp::Ocsp;
-use crate::signing::Performer;
+use crate::signing::{Performer, Tokens};
 use crate::telemetry::{Log, Totals};
 use crate::worker::{
     self, Bound, InboxSender, Message, Publication, Served, WorkerEnd, WorkerError, WorkerPlan,
@@ -39,6 +41,7 @@ pub struct Engine {
     ticket_keys: TicketKeyring,
     revocation: Option<Revocation>,
     ocsp: Ocsp,
+    tokens: Tokens,
     config: Config,
 }
 
@@ -69,6 +72,9 @@ pub enum StartError {
     /// The thread that asks OCSP responders cannot be started.
     #[error("cannot start asking OCSP responders: {0}")]
     Ocsp(std::io::Error),
+    /// A key in a token cannot be used.
+    #[error("{0}")]
+    Tokens(ConfigErrors),
     /// The log's thread cannot be started.
     #[error("cannot start the log: {0}")]
     Log(std::io::Error),
@@ -110,6 +116,20 @@ pub enum ReloadError {
     /// The thread that asks OCSP responders cannot be started.
     #[error("cannot start asking OCSP responders: {0}")]
     Ocsp(std::io::Error),
+    /// A key in a token cannot be used.
+    #[error("{0}")]
+    Tokens(ConfigErrors),
+}
+
+impl ReloadError {
+    /// Everything that is wrong, one text for each mistake.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        match self {
+            Self::Tokens(errors) => errors.0.iter().map(ToString::to_string).collect(),
+            other => vec![other.to_string()],
+        }
+    }
 }
 
 /// How the engine ended.
@@ -129,7 +149,7 @@ impl Engine {
     /// # Errors
     /// See [`StartError`]; whatever had started already is stopped again.
     pub fn start(
-        config: Config,
+        mut config: Config,
         performer: Arc<dyn Performer>,
         output: Box<dyn Write + Send>,
     ) -> Result<Self, StartError> {
@@ -143,18 +163,27 @@ impl Engine {
         );
         let addresses =
             config.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>();
-        // Before anybody can connect: it may wait for the network.
+        // Before anybody can connect: both may wait, for a token or the network.
+        let mut tokens = Tokens::new(Some(log.writer()));
+        let prepared_tokens = tokens.prepare(&mut config).map_err(StartError::Tokens)?;
+        tokens.serve(prepared_tokens, &config);
         let mut ocsp = Ocsp::new(log.writer());
         let staples = ocsp.prepare(&config).map_err(StartError::Ocsp)?;
         let (sockets, bound) = listen(&addresses, config.workers)?;
         let mut revocation = Revocation::new(log.writer());
         let mut lists = revocation.prepare(&config)?;
         let (revocation_reader, ocsp_reader) = (revocation.reader(), ocsp.reader());
-        let status =
-            Arc::new(Status::new(log.reader(), &config, capacity, revocation_reader, ocsp_reader));
+        let status = Arc::new(Status::new(
+            log.reader(),
+            &config,
+            capacity,
+            revocation_reader,
+            ocsp_reader,
+            tokens.reader(),
+        ));
         let ticket_keys = TicketKeyring::start(&config, Instant::now())?;
         status.ticket_keys(ticket_keys.len());
-        let performer = ocsp.performer(performer);
+        let performer = tokens.performer(ocsp.performer(performer));
         let mut engine = Self {
             workers: Vec::new(),
             addresses: bound,
@@ -168,6 +197,7 @@ impl Engine {
             ticket_keys,
             revocation: None,
             ocsp,
+            tokens,
             config,
         };
         let mut cells = Vec::new();
@@ -236,8 +266,9 @@ impl Engine {
         self.status.reload_failed();
     }
 
-    fn try_reload(&mut self, config: Config) -> Result<(), ReloadError> {
+    fn try_reload(&mut self, mut config: Config) -> Result<(), ReloadError> {
         self.refuse_unchangeable(&config)?;
+        let tokens = self.tokens.prepare(&mut config).map_err(ReloadError::Tokens)?;
         let known =
             |address: &SocketAddr| self.config.listeners.iter().any(|l| l.address == *address);
         let added: Vec<_> =
@@ -281,6 +312,7 @@ impl Engine {
             None => Vec::new(),
         };
         // Nothing can fail from here on.
+        self.tokens.serve(tokens, &config);
         self.addresses = addresses;
         self.generation = generation;
         self.config = config;
@@ -300,8 +332,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Looks after what changes by itself with time: ticket keys. To be called again and again.
+    /// Looks after what changes by itself with time: ticket keys, and keys in tokens that nobody has any
+    /// more. To be called again and again.
     pub fn tend(&mut self) {
+        self.tokens.tend();
         match self.ticket_keys.tend(&self.config, Instant::now()) {
             Change::None => {}
             Change::Changed => match of_workers(&self.ticket_keys, self.workers.len()) {
@@ -400,7 +434,9 @@ impl Engine {
 
     /// Writes the counters into the log.
     pub fn log_status(&self) {
-        self.log.write("status", self.totals().to_json());
+        let mut fields = self.totals().to_json();
+        fields["tokens"] = self.tokens.reader().to_json();
+        self.log.write("status", fields);
     }
 
     /// Has a worker ended that was not told to?
@@ -469,6 +505,14 @@ impl Drop for Engine {
             let _ = worker.thread.join();
         }
     }
+}
+
+/// Opens every token that a configuration names, finds every key, and closes them again.
+///
+/// # Errors
+/// Everything that is wrong, each at its place.
+pub fn check_tokens(config: &Config) -> Result<(), ConfigErrors> {
+    Tokens::new(None).prepare(&mut config.clone()).map(drop)
 }
 
 /// The keys for each worker, with a part of its own to seal under.

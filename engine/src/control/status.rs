@@ -11,6 +11,7 @@ use super::descriptors::Capacity;
 use super::revocation::RevocationReader;
 use crate::config::{Config, ListenerConfig};
 use crate::ocsp::OcspReader;
+use crate::signing::TokensReader;
 use crate::telemetry::{Certificate, Facts, LogReader, render};
 
 /// The state of the engine between its control thread and the admin endpoint.
@@ -21,6 +22,7 @@ pub(super) struct Status {
     ready: AtomicBool,
     revocation: RevocationReader,
     ocsp: OcspReader,
+    tokens: TokensReader,
 }
 
 impl Status {
@@ -30,6 +32,7 @@ impl Status {
         capacity: Capacity,
         revocation: RevocationReader,
         ocsp: OcspReader,
+        tokens: TokensReader,
     ) -> Self {
         let facts = Facts {
             workers: config.workers,
@@ -44,6 +47,7 @@ impl Status {
             ready: AtomicBool::new(false),
             revocation,
             ocsp,
+            tokens,
         };
         status.published(config, 1);
         status
@@ -97,6 +101,7 @@ impl Source for Status {
         facts.log_queue = self.log.queued();
         facts.revocation = self.revocation.facts();
         facts.ocsp = self.ocsp.facts();
+        facts.tokens = self.tokens.facts();
         render(&self.log.totals(), &facts)
     }
 

@@ -181,6 +181,7 @@ mod tests {
             log_connections: LoggedConnections::All,
             ticket_keys,
             ticket_key_lifetime: HOUR,
+            tokens: crate::config::TokenRules::default(),
             admin: None,
             warnings: Vec::new(),
         }

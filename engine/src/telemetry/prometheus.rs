@@ -1,11 +1,15 @@
 //! Metrics in the Prometheus text format (version 0.0.4). docs/metrics.md describes each.
 
+mod tokens;
+
 use std::fmt::{Display, Write};
 
 use countersign_proto::revocation::{LOOKUPS, Lookups};
 use countersign_proto::{Comparison, Declined, Reason};
 
 use super::counters::{HANDSHAKE_BUCKETS_US, LIMITS, Totals};
+
+pub use tokens::{TOKEN_BUCKETS_US, TOKEN_RESULTS, TokenFact};
 
 /// What is told beside the counters.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +42,8 @@ pub struct Facts {
     pub revocation: RevocationFacts,
     /// OCSP, but for what workers remember.
     pub ocsp: OcspFacts,
+    /// The tokens that are configured.
+    pub tokens: Vec<TokenFact>,
 }
 
 /// What is told of revocation lists.
@@ -322,6 +328,7 @@ pub fn render(totals: &Totals, facts: &Facts) -> String {
     }
     page.revocation(&facts.revocation);
     page.ocsp(totals, &facts.ocsp);
+    page.tokens(&facts.tokens);
     page.gauge("countersign_workers", "Workers.", facts.workers);
     page.head("countersign_build_info", "Always 1; the version is a label.", "gauge");
     page.sample("countersign_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);

@@ -114,7 +114,7 @@ name = "internal""#,
     breakage("a key that is unknown",
         "workers = 2", r#"workers = 2
 colour = "red""#,
-        &["2:1: colour: unknown key; known here are workers, cpus, max_connections, max_handshakes, cached_chains, cached_chain_bytes, drain_timeout, log_connections, ticket_keys, ticket_key_lifetime, admin, listener"]),
+        &["2:1: colour: unknown key; known here are workers, cpus, max_connections, max_handshakes, cached_chains, cached_chain_bytes, drain_timeout, log_connections, ticket_keys, ticket_key_lifetime, admin, tokens, listener"]),
     breakage("a key that is required and misspelt",
         r#"upstream = "127.0.0.1:8080""#, r#"upstraem = "127.0.0.1:8080""#,
         &["11:1: listener.upstraem: unknown key; did you mean `upstream`?"]),

@@ -63,7 +63,10 @@ impl Handshake {
             .with_protocol_versions(&[version])
             .expect("versions of this provider")
             .with_root_certificates(roots)
-            .with_client_auth_cert(client.chain, client.key)
+            .with_client_auth_cert(
+                client.chain,
+                client.key.software().expect("not in a token").clone_key(),
+            )
             .expect("our own certificate");
         Arc::new(config)
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign::config::{Config, IdentityConfig, ListenerConfig, TlsConfig};
+use countersign::config::{Config, IdentityConfig, ListenerConfig, TlsConfig, TokenRules};
 use countersign::control::{Engine, Stopped};
 use countersign::signing::Lanes;
 use countersign::telemetry::Totals;
@@ -85,6 +85,7 @@ impl TestEngine {
             drain_timeout: PATIENCE,
             ticket_keys: None,
             ticket_key_lifetime: PATIENCE,
+            tokens: TokenRules::default(),
             admin: None,
             warnings: Vec::new(),
         };
@@ -218,6 +219,7 @@ fn listener(limits: Limits) -> ListenerConfig {
         identities: vec![IdentityConfig {
             server_names: Vec::new(),
             credentials: PKI.server.clone(),
+            token_key: None,
             client_ca: vec![PKI.root.clone()],
             trust_domain: None,
             client_auth: ClientAuth::Require,

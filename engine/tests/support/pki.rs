@@ -7,7 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
 };
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// The host name in the server's certificate.
 pub(crate) const SERVER_NAME: &str = "localhost";
@@ -58,6 +58,6 @@ fn end_entity(
     let certificate = params.signed_by(&key, root).expect("a certificate");
     Credentials {
         chain: vec![certificate.der().clone()],
-        key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())).into(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, SecureRandom, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{self, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{NamedGroup, ServerConfig, SupportedCipherSuite};
@@ -18,21 +18,51 @@ use crate::tls::provider::{self, Groups, default_groups, default_suites};
 use crate::tls::signer::IdentityKey;
 use crate::tls::staple::StapleCell;
 use crate::tls::ticketer::Ticketer;
+use crate::tls::token_key::TokenKey;
 use crate::tls::verifier::ClientVerifier;
 use crate::tls::{ClientHello, Handoff, TlsVersion, TrustDomain};
 
 /// A server's certificate chain, end entity first, and its key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Credentials {
     /// What the client is shown.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The end entity's key: PKCS#8, SEC1 or PKCS#1.
-    pub key: PrivateKeyDer<'static>,
+    /// The end entity's key.
+    pub key: ServerKey,
 }
 
-impl Clone for Credentials {
+/// Where a server's key is.
+#[derive(Debug)]
+pub enum ServerKey {
+    /// Here: PKCS#8, SEC1 or PKCS#1.
+    Software(PrivateKeyDer<'static>),
+    /// In a token. Its signatures always leave the step, whatever [`Handoff`] says.
+    Token(TokenKey),
+}
+
+impl ServerKey {
+    /// The key itself; `None` if it is in a token.
+    #[must_use]
+    pub fn software(&self) -> Option<&PrivateKeyDer<'static>> {
+        match self {
+            Self::Software(key) => Some(key),
+            Self::Token(_) => None,
+        }
+    }
+}
+
+impl Clone for ServerKey {
     fn clone(&self) -> Self {
-        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+        match self {
+            Self::Software(key) => Self::Software(key.clone_key()),
+            Self::Token(key) => Self::Token(key.clone()),
+        }
+    }
+}
+
+impl From<PrivateKeyDer<'static>> for ServerKey {
+    fn from(key: PrivateKeyDer<'static>) -> Self {
+        Self::Software(key)
     }
 }
 
@@ -218,8 +248,12 @@ impl std::fmt::Debug for Identity {
 }
 
 fn certify(credentials: &Credentials, handoff: Handoff) -> Result<CertifiedKey, CredentialsError> {
-    let key =
-        aws_lc_rs::sign::any_supported_type(&credentials.key).map_err(CredentialsError::Key)?;
+    let key: Arc<dyn SigningKey> = match &credentials.key {
+        ServerKey::Software(key) => {
+            aws_lc_rs::sign::any_supported_type(key).map_err(CredentialsError::Key)?
+        }
+        ServerKey::Token(key) => Arc::new(key.clone()),
+    };
     let certified = CertifiedKey::new(credentials.chain.clone(), key);
     match certified.keys_match() {
         Ok(()) => {}
@@ -228,8 +262,13 @@ fn certify(credentials: &Credentials, handoff: Handoff) -> Result<CertifiedKey, 
         }
         Err(error) => return Err(CredentialsError::Certificate(error)),
     }
-    let key = Arc::new(IdentityKey::new(certified.key, handoff.sign));
-    Ok(CertifiedKey::new(certified.cert, key))
+    match &credentials.key {
+        ServerKey::Software(_) => {
+            let key = Arc::new(IdentityKey::new(certified.key, handoff.sign));
+            Ok(CertifiedKey::new(certified.cert, key))
+        }
+        ServerKey::Token(_) => Ok(certified),
+    }
 }
 
 fn configure(

@@ -5,27 +5,30 @@ use std::sync::Arc;
 
 use countersign_proto::policy::{Action, DomainName};
 use countersign_proto::{
-    ChainLimits, ClientAuth, Credentials, Rule, TlsVersion, TrustDomain, TrustDomainError,
+    ChainLimits, ClientAuth, Credentials, Rule, ServerKey, TlsVersion, TokenKey, TokenKeyId,
+    TrustDomain, TrustDomainError,
 };
 use rustls::SignatureAlgorithm;
 use rustls_pki_types::CertificateDer;
 
+use super::tokens::Settings;
 use super::{credentials, ocsp, revocation, server_name, tls};
 use crate::config::errors::{At, Problems, Spot};
-use crate::config::raw::{Raw, RawIdentity, RawListener};
-use crate::config::{IdentityConfig, ListenerConfig, TlsConfig};
+use crate::config::raw::{Raw, RawIdentity, RawKey, RawListener};
+use crate::config::{IdentityConfig, ListenerConfig, TlsConfig, TokenKeyConfig};
 
 /// Every identity of a listener, the default first; `None` if something is wrong with any.
 pub(super) fn resolve_all(
     raw: &RawListener,
     tls: Option<&TlsConfig>,
     rules: Option<&[Rule]>,
+    tokens: &Settings,
     problems: &mut Problems<'_>,
 ) -> Option<Vec<IdentityConfig>> {
     server_name::check_all(raw, problems);
     let mut identities = Vec::with_capacity(raw.identities.len());
     for identity in &raw.identities {
-        identities.extend(resolve(identity, raw, tls, rules, problems));
+        identities.extend(resolve(identity, raw, tls, rules, tokens, problems));
     }
     let is_whole = !identities.is_empty() && identities.len() == raw.identities.len();
     is_whole.then_some(identities)
@@ -36,6 +39,7 @@ fn resolve(
     listener: &RawListener,
     tls: Option<&TlsConfig>,
     rules: Option<&[Rule]>,
+    tokens: &Settings,
     problems: &mut Problems<'_>,
 ) -> Option<IdentityConfig> {
     let server_names = server_name::resolve(raw, problems);
@@ -47,14 +51,9 @@ fn resolve(
         let names: Vec<_> = names.collect();
         credentials::chain(at, &names, problems)
     });
-    let key = raw.key.as_ref().and_then(|at| credentials::key(at, problems));
-    if let (Some(certificate), Some(chain), Some(at), Some(key)) =
-        (&raw.certificate, &chain, &raw.key, &key)
-    {
-        let algorithm = credentials::check_match(certificate, chain, at, key, problems);
-        if let (Some(algorithm), Some(tls)) = (algorithm, tls) {
-            check_suites(raw, listener, tls, algorithm, problems);
-        }
+    let key = server_key(raw, chain.as_deref(), tokens, problems);
+    if let (Some((_, _, Some(algorithm))), Some(tls)) = (&key, tls) {
+        check_suites(raw, listener, tls, *algorithm, problems);
     }
     let client_auth = client_auth(raw);
     if let Some(rules) = rules.filter(|_| !raw.spoilt.contains(&"client_auth")) {
@@ -65,11 +64,13 @@ fn resolve(
     let rules = ocsp::rules(raw, listener, client_auth, problems);
     let staple = chain.as_deref().and_then(|chain| ocsp::staple(raw, chain, problems));
     let trust_domain = trust_domain(raw, client_auth, problems)?;
-    let credentials = Credentials { chain: chain?, key: key? };
+    let (key, token_key, _) = key?;
+    let credentials = Credentials { chain: chain?, key };
     let (client_ca, revocation) = (client_ca?, revocation?);
     Some(IdentityConfig {
         server_names,
         credentials,
+        token_key,
         client_ca,
         trust_domain,
         client_auth,
@@ -77,6 +78,54 @@ fn resolve(
         ocsp: rules.map(Arc::new),
         staple: staple.map(Arc::new),
     })
+}
+
+/// The identity's key, and where it is if it is in a token; what it signs with, if it is known to be the
+/// certificate's. A token is not asked here: its key is taken to be the certificate's.
+type Key = (ServerKey, Option<Arc<TokenKeyConfig>>, Option<SignatureAlgorithm>);
+
+fn server_key(
+    raw: &RawIdentity,
+    chain: Option<&[CertificateDer<'static>]>,
+    tokens: &Settings,
+    problems: &mut Problems<'_>,
+) -> Option<Key> {
+    let At { value, spot } = raw.key.as_ref()?;
+    let own = raw.certificate.as_ref().zip(chain);
+    match value {
+        RawKey::File(path) => {
+            let at = At { value: path.clone(), spot: spot.clone() };
+            let der = credentials::key(&at, problems)?;
+            let algorithm = own.and_then(|(certificate, chain)| {
+                credentials::check_match(certificate, chain, &at, &der, problems)
+            });
+            Some((der.into(), None, algorithm))
+        }
+        RawKey::Tokens(uris) => {
+            let config = tokens.key(uris, raw.certificate.as_ref(), problems);
+            let (certificate, chain) = own?;
+            let key = TokenKey::of(TokenKeyId(0), chain.first()?);
+            let key =
+                key.map_err(|error| format!("{}: {error}", credentials::path(&certificate.value)));
+            let key = problems.keep(&certificate.spot, key)?;
+            let algorithm = key.kind();
+            Some((ServerKey::Token(key), Some(config?), Some(algorithm)))
+        }
+        RawKey::Neither(Some(at)) => {
+            problems.error(
+                &at.spot,
+                "where there are several keys, they are one key in several tokens, and each is a `pkcs11:` URI; a key in a file stands alone",
+            );
+            None
+        }
+        RawKey::Neither(None) => {
+            problems.error(
+                spot,
+                "it is empty; name a PEM file, such as \"partners.key\", or a `pkcs11:` URI",
+            );
+            None
+        }
+    }
 }
 
 /// The name of its trust domain, if it has one; `None` if something is wrong with it.

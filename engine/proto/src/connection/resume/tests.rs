@@ -62,7 +62,7 @@ impl Scene {
             root,
             other_root: authority("other"),
             client,
-            server: Credentials { chain: vec![server], key },
+            server: Credentials { chain: vec![server], key: key.into() },
             keys: vec![1],
             listener: "door",
             server_name: Some("a.example"),

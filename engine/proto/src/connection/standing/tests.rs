@@ -46,7 +46,7 @@ impl Estate {
             client: domain(&root).verify(&[client], unix(NOW)).unwrap(),
             server: Credentials {
                 chain: vec![server.der().clone()],
-                key: PrivateKeyDer::try_from(server_key.serialize_der()).unwrap(),
+                key: PrivateKeyDer::try_from(server_key.serialize_der()).unwrap().into(),
             },
             root,
         }

@@ -72,13 +72,11 @@ impl Peers {
         parameters.suites = vec![suite.0];
         parameters.versions = vec![suite.version()];
         parameters.groups = vec![kx_group::X25519];
-        let credentials = Credentials {
-            chain: vec![certificate.der().clone()],
-            key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        };
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let signer = any_supported_type(&key).expect("a key that signs");
+        let credentials = Credentials { chain: vec![certificate.der().clone()], key: key.into() };
         let server = Identity::new(&credentials, None, ClientAuth::None, true, &parameters)
             .expect("a server's identity");
-        let signer = any_supported_type(&credentials.key).expect("a key that signs");
         let certified = CertifiedKey::new(credentials.chain, signer);
         let resolver = Arc::new(SingleCertAndKey::from(certified));
         let mut roots = RootCertStore::empty();

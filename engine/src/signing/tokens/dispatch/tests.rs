@@ -1,0 +1,5 @@
+//! The dispatcher in made-up time, with tokens that do as they are told.
+
+mod failures;
+mod spreading;
+mod world;
