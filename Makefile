@@ -83,7 +83,8 @@ perf: ## Measure the engine beside its peers (QUICK=1: a few minutes); see perf/
 perf_list = $(subst ;, ,$(1))
 perf_unnamed = $(foreach one,$(call perf_list,$(VARIANTS)),$(if $(findstring =,$(one)),,$(one)))
 perf_packages = -p countersign-perf $(if $(LOADGEN),,-p countersign-loadgen) \
-	$(if $(if $(VARIANTS),$(perf_unnamed),$(if $(COUNTERSIGN),,needed)),-p countersign)
+	$(if $(if $(VARIANTS),$(perf_unnamed),$(if $(COUNTERSIGN),,needed)),-p countersign) \
+	$(if $(if $(ONLY),$(findstring token_,$(ONLY)),$(if $(VARIANTS)$(filter-out 0,$(QUICK)),,all)),-p countersign-test-token)
 perf_envoy = $(if $(VARIANTS),,$(if $(PEERS),$(filter envoy,$(subst $(comma), ,$(PEERS))),all))
 perf_command = $(if $(VARIANTS),compare $(foreach one,$(call perf_list,$(VARIANTS)),--engine '$(one)') \
 	$(foreach one,$(call perf_list,$(EXTRA)),--config-extra '$(one)'),run $(if $(filter-out 0,$(QUICK)),--quick) \
@@ -93,6 +94,7 @@ perf_command = $(if $(VARIANTS),compare $(foreach one,$(call perf_list,$(VARIANT
 perf_settings = $(if $(ONLY),--only '$(ONLY)') $(if $(CRYPTO),--crypto '$(CRYPTO)') $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	$(if $(SLICE),--slice $(SLICE)) $(if $(SEED),--seed $(SEED)) $(if $(BUSY_MIN),--busy-min $(BUSY_MIN)) $(if $(RUN),--name '$(RUN)') \
 	$(if $(SERVER_CPU),--server-cpu $(SERVER_CPU)) $(if $(CLIENT_CPUS),--client-cpus '$(CLIENT_CPUS)') \
+	$(if $(TOKEN_CPUS),--token-cpus '$(TOKEN_CPUS)') \
 	$(if $(LOADGEN),--loadgen '$(LOADGEN)')
 comma := ,
 

@@ -17,6 +17,7 @@ use crate::report;
 use crate::rounds::say;
 use crate::study::{self, Study};
 use crate::system::{self, Kind, System, Tweaks};
+use crate::token;
 
 /// Measures Countersign beside its peers on the same work, and the floors that the hardware sets.
 #[derive(Debug, Parser)]
@@ -95,7 +96,7 @@ struct CompareArguments {
 struct SettingsArguments {
     /// Experiments [default: all; with --quick full_unseen,full_seen,resumed; of compare: full_unseen]:
     /// full_unseen, full_seen, resumed, request, latency, bulk_upload, bulk_download, idle_memory,
-    /// scaling.
+    /// scaling, token_2ms, token_10ms, token_hang.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_experiment)]
     only: Vec<Experiment>,
     /// Variants of the cryptography [default: base,mlkem768,rsa2048; with --quick and of compare: base].
@@ -129,6 +130,13 @@ struct SettingsArguments {
     /// The CPUs of the clients [default: the next, two of them if there are].
     #[arg(long, value_name = "LIST", value_parser = cpu_list)]
     client_cpus: Option<Cpus>,
+    /// The CPUs of everything of the engine but its workers, where keys lie in tokens [default: those of
+    /// neither servers nor clients; where there are none, those of the clients].
+    #[arg(long, value_name = "LIST", value_parser = cpu_list)]
+    token_cpus: Option<Cpus>,
+    /// The PKCS#11 module of tests/token [default: beside this program].
+    #[arg(long, value_name = "FILE")]
+    test_token: Option<PathBuf>,
     /// The load generator [default: beside this program].
     #[arg(long, value_name = "FILE")]
     loadgen: Option<PathBuf>,
@@ -321,6 +329,13 @@ impl SettingsArguments {
             }
             None => others().take(2).collect(),
         };
+        let token_cpus = match self.token_cpus {
+            Some(cpus) => cpus.0,
+            None => match others().filter(|cpu| !clients.contains(cpu)).collect::<Vec<_>>() {
+                none if none.is_empty() => clients.clone(),
+                left => left,
+            },
+        };
         Ok(Study {
             systems,
             experiments,
@@ -334,12 +349,22 @@ impl SettingsArguments {
             seed: self.seed,
             server_cpu: server,
             client_cpus: clients,
+            token_cpus,
             available_cpus: available,
+            test_token: self.test_token.unwrap_or_else(built_token),
             loadgen: beside(self.loadgen, "countersign-loadgen")?,
             name: self.name.unwrap_or_else(|| study::timestamped(defaults.name)),
             results: self.results,
         })
     }
+}
+
+/// Beside this program, or where cargo puts what others depend on.
+fn built_token() -> PathBuf {
+    let this = std::env::current_exe().unwrap_or_default();
+    let folder = this.parent().unwrap_or(Path::new("."));
+    let below = folder.join("deps").join(token::MODULE);
+    Some(folder.join(token::MODULE)).filter(|file| file.is_file()).unwrap_or(below)
 }
 
 /// A program that is given, else the one of that name beside this program.

@@ -1,6 +1,7 @@
 //! What is measured: the experiments, the variants of their cryptography, and their units.
 
 use std::fmt::{self, Display};
+use std::time::Duration;
 
 use crate::problem::{Problem, Result};
 
@@ -8,6 +9,21 @@ use crate::problem::{Problem, Result};
 /// which cost it more.
 const FULL_BUSY_MIN: f64 = 0.8;
 const RESUMED_BUSY_MIN: f64 = 0.6;
+
+/// A token that an experiment keeps the server's key in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenTraits {
+    /// From call to return of one signature.
+    pub(crate) latency: Duration,
+    pub(crate) sessions: usize,
+}
+
+impl TokenTraits {
+    /// Signatures per second that it can do.
+    pub(crate) fn ceiling(self) -> f64 {
+        self.sessions as f64 / self.latency.as_secs_f64()
+    }
+}
 
 /// One question that is put to every system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +37,13 @@ pub(crate) enum Experiment {
     BulkDownload,
     IdleMemory,
     Scaling,
+    Token2Ms,
+    /// Comes with the one before.
+    Token2MsLatency,
+    Token10Ms,
+    /// Comes with the one before.
+    Token10MsLatency,
+    TokenHang,
     /// A floor: the TCP conversation of a full handshake, without TLS.
     TcpConversation,
     /// A floor: the operations alone, on the server's core.
@@ -28,8 +51,9 @@ pub(crate) enum Experiment {
 }
 
 impl Experiment {
-    /// Those that can be asked for, in the order of reports; the floors come by themselves.
-    pub(crate) const ALL: [Experiment; 9] = [
+    /// Those that can be asked for, in the order of reports; the floors come by themselves, and so does the
+    /// latency of keys in tokens.
+    pub(crate) const ALL: [Experiment; 12] = [
         Experiment::FullUnseen,
         Experiment::FullSeen,
         Experiment::Resumed,
@@ -39,6 +63,9 @@ impl Experiment {
         Experiment::BulkDownload,
         Experiment::IdleMemory,
         Experiment::Scaling,
+        Experiment::Token2Ms,
+        Experiment::Token10Ms,
+        Experiment::TokenHang,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -52,6 +79,11 @@ impl Experiment {
             Experiment::BulkDownload => "bulk_download",
             Experiment::IdleMemory => "idle_memory",
             Experiment::Scaling => "scaling",
+            Experiment::Token2Ms => "token_2ms",
+            Experiment::Token2MsLatency => "token_2ms_latency",
+            Experiment::Token10Ms => "token_10ms",
+            Experiment::Token10MsLatency => "token_10ms_latency",
+            Experiment::TokenHang => "token_hang",
             Experiment::TcpConversation => "tcp_conversation",
             Experiment::Cryptography => "cryptography",
         }
@@ -78,6 +110,19 @@ impl Experiment {
             Experiment::BulkDownload => "Bulk download through a TCP relay",
             Experiment::IdleMemory => "Memory of an idle connection",
             Experiment::Scaling => "Full handshakes of clients seen before, by workers",
+            Experiment::Token2Ms => "Full handshakes with a key in a token of 2 ms and 64 sessions",
+            Experiment::Token2MsLatency => {
+                "Latency of full handshakes with a key in a token of 2 ms, at a set rate"
+            }
+            Experiment::Token10Ms => {
+                "Full handshakes with a key in a token of 10 ms and 256 sessions"
+            }
+            Experiment::Token10MsLatency => {
+                "Latency of full handshakes with a key in a token of 10 ms, at a set rate"
+            }
+            Experiment::TokenHang => {
+                "Latency of full handshakes with a key in software, beside clients of a token's key"
+            }
             Experiment::TcpConversation => "The TCP conversation alone",
             Experiment::Cryptography => "The cryptography alone",
         }
@@ -89,7 +134,9 @@ impl Experiment {
             Experiment::Request => "µs of server CPU a request",
             Experiment::BulkUpload | Experiment::BulkDownload => "ms of server CPU a GB",
             Experiment::IdleMemory => "KiB a connection",
-            Experiment::Latency => "µs, 99th percentile",
+            Experiment::Latency | Experiment::TokenHang => "µs, 99th percentile",
+            Experiment::Token2Ms | Experiment::Token10Ms => "µs from one handshake to the next",
+            Experiment::Token2MsLatency | Experiment::Token10MsLatency => "µs, median",
             Experiment::TcpConversation => "µs of server CPU a conversation",
             Experiment::Cryptography => "µs of CPU",
             _ => "µs of server CPU a handshake",
@@ -104,6 +151,35 @@ impl Experiment {
                 | Experiment::Resumed
                 | Experiment::Scaling
         )
+    }
+
+    /// The token that the key lies in, where an experiment is about its speed.
+    pub(crate) fn token(self) -> Option<TokenTraits> {
+        let (latency, sessions) = match self {
+            Experiment::Token2Ms | Experiment::Token2MsLatency => (2, 64),
+            Experiment::Token10Ms | Experiment::Token10MsLatency => (10, 256),
+            _ => return None,
+        };
+        Some(TokenTraits { latency: Duration::from_millis(latency), sessions })
+    }
+
+    /// The same at a set rate, which is measured behind it.
+    pub(crate) fn at_a_rate(self) -> Option<Experiment> {
+        match self {
+            Experiment::Token2Ms => Some(Experiment::Token2MsLatency),
+            Experiment::Token10Ms => Some(Experiment::Token10MsLatency),
+            _ => None,
+        }
+    }
+
+    /// Whether it is about a key in a token, as many handshakes as go.
+    pub(crate) fn is_token_rate(self) -> bool {
+        matches!(self, Experiment::Token2Ms | Experiment::Token10Ms)
+    }
+
+    /// Whether its rows are places of keys, and not the systems alone.
+    pub(crate) fn is_about_tokens(self) -> bool {
+        self.token().is_some() || self == Experiment::TokenHang
     }
 
     pub(crate) fn is_bulk(self) -> bool {

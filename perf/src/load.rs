@@ -23,6 +23,8 @@ pub(crate) struct Generator {
     pub(crate) cpus: Vec<usize>,
     /// Of the run; its report and its output lie here.
     pub(crate) directory: PathBuf,
+    /// What these two are called: several may be at work at one time.
+    pub(crate) name: &'static str,
 }
 
 /// One call of it, without its address.
@@ -81,8 +83,8 @@ pub(crate) struct Running {
 impl Generator {
     /// Starts it against `address`, with the CPU time of `server` counted.
     pub(crate) fn start(&self, call: &Call, address: SocketAddr, server: u32) -> Result<Running> {
-        let report = self.directory.join("loadgen.json");
-        let log = self.directory.join("loadgen.log");
+        let report = self.directory.join(format!("{}.json", self.name));
+        let log = self.directory.join(format!("{}.log", self.name));
         for file in [&report, &log] {
             // Of the slice before; the first has none.
             drop(fs::remove_file(file));
@@ -110,6 +112,12 @@ impl Running {
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.process.ended().is_none()
+    }
+
+    /// Ends it before its time; its report, whatever failed.
+    pub(crate) fn end(mut self) -> Result<Report> {
+        self.process.end();
+        Report::read(&self.report)
     }
 
     /// Its report; an error if anything failed.
@@ -153,7 +161,7 @@ impl Report {
     }
 
     /// Failed handshakes and requests, and why, if any. A failure is never a sample.
-    fn failures(&self) -> Option<String> {
+    pub(crate) fn failures(&self) -> Option<String> {
         let failed = ["/handshakes/failed", "/requests/failed"];
         let failed: f64 = failed.iter().filter_map(|path| self.number(path)).sum();
         let ended_early = self.0["ended_early"].as_str();

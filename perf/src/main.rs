@@ -33,6 +33,8 @@ mod slice;
 mod statistics;
 mod study;
 mod system;
+mod threads;
+mod token;
 
 use std::process::ExitCode;
 

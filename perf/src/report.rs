@@ -5,6 +5,7 @@ mod plot;
 mod summary;
 mod svg;
 mod table;
+mod tokens;
 
 use std::fs;
 use std::io::Write;

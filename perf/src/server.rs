@@ -12,8 +12,10 @@ use crate::interrupt;
 use crate::pki::Pki;
 use crate::problem::{During, Problem, Result};
 use crate::process::{self, Process};
-use crate::serving::{self, Relay, Service, Setup};
-use crate::system::System;
+use crate::serving::{self, Relay, Service, Setup, TokenKey};
+use crate::system::{Kind, System};
+use crate::threads;
+use crate::token::{KeyPlace, TokenFolder};
 
 const START_WITHIN: Duration = Duration::from_secs(30);
 /// The engine logs every connection; its file is cut when it has grown so far.
@@ -35,6 +37,20 @@ pub(crate) struct Place<'a> {
     pub(crate) open_files: u64,
 }
 
+/// A server of which one key may lie in a token.
+#[derive(Debug)]
+pub(crate) struct TokenTask<'a> {
+    pub(crate) place: KeyPlace,
+    /// Not for [`KeyPlace::Software`].
+    pub(crate) token: Option<&'a TokenFolder>,
+    /// A listener with a key in software, and a second one with the token's.
+    pub(crate) has_both: bool,
+    /// CPUs of the workers.
+    pub(crate) cpus: &'a [usize],
+    /// CPUs of what else the engine needs for its tokens.
+    pub(crate) aside: &'a [usize],
+}
+
 /// A server that has proven that it serves.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -42,8 +58,10 @@ pub(crate) struct Server {
     log: PathBuf,
     /// Of HTTP, or of the relay to the sink.
     pub(crate) address: SocketAddr,
-    /// Of the relay to the source.
-    pub(crate) source: Option<SocketAddr>,
+    /// Of the relay to the source, or of HTTP with a token's key beside one in software.
+    pub(crate) second: Option<SocketAddr>,
+    /// CPUs of the threads that are no workers, where they are kept from the workers'.
+    aside: Option<Vec<usize>>,
     /// Tickets that came with a full handshake; `None` if it has no TLS.
     pub(crate) tickets: Option<usize>,
 }
@@ -72,15 +90,55 @@ impl Server {
             service,
             cpus,
             open_files: place.open_files,
+            token: None,
         };
         let command = serving::command(system, &setup)?;
-        let (address, source) = match service {
-            Service::Http { listen } => (listen, None),
-            Service::Relay { sink, source } => (sink.listen, Some(source.listen)),
-        };
-        let mut server = Server::launch(&command, &directory, address, source, cpus)?;
-        server.check(place.pki, variant)?;
+        let (address, second) = service.addresses();
+        let mut server = Server::launch(&command, &directory, address, second, cpus)?;
+        server.check(place.pki, variant, &service)?;
         Ok(server)
+    }
+
+    /// The same for HTTP with a key in a token, or in software on the same CPUs.
+    pub(crate) fn start_with_token(
+        system: &System,
+        place: &Place<'_>,
+        variant: Variant,
+        task: &TokenTask<'_>,
+    ) -> Result<Server> {
+        let directory = fresh_directory(place.directory, &system.id)?;
+        let service = match task.has_both {
+            false => Service::Http { listen: free_address()? },
+            true => Service::Pair { software: free_address()?, token: free_address()? },
+        };
+        let setup = Setup {
+            directory: &directory,
+            pki: place.pki,
+            variant,
+            service,
+            cpus: task.cpus,
+            open_files: place.open_files,
+            token: task.token.map(|folder| TokenKey { folder, place: task.place }),
+        };
+        let command = serving::command(system, &setup)?;
+        let (address, second) = service.addresses();
+        // Others call the token on the thread that serves: it stays where that is.
+        let aside = (system.kind == Kind::Countersign).then(|| task.aside.to_vec());
+        let mut cpus = task.cpus.to_vec();
+        cpus.extend(aside.iter().flatten().filter(|cpu| !task.cpus.contains(cpu)));
+        let mut server = Server::launch(&command, &directory, address, second, &cpus)?;
+        server.aside = aside;
+        server.keep_aside()?;
+        server.check(place.pki, variant, &service)?;
+        Ok(server)
+    }
+
+    /// Sees to it that only workers run on the workers' CPUs, if that is wanted of it.
+    pub(crate) fn keep_aside(&self) -> Result<()> {
+        match &self.aside {
+            Some(cpus) => threads::move_all_but_workers(self.id(), cpus),
+            None => Ok(()),
+        }
     }
 
     /// Starts a server of our own, without TLS: one of the hidden subcommands, with `arguments`.
@@ -101,14 +159,14 @@ impl Server {
         command: &Command,
         directory: &Path,
         address: SocketAddr,
-        source: Option<SocketAddr>,
+        second: Option<SocketAddr>,
         cpus: &[usize],
     ) -> Result<Server> {
         let log = directory.join("server.log");
         let process = Process::start(command, cpus, &log)?;
-        let mut server = Server { process, log, address, source, tickets: None };
+        let mut server = Server { process, log, address, second, aside: None, tickets: None };
         let deadline = Instant::now() + START_WITHIN;
-        for address in [Some(address), source].into_iter().flatten() {
+        for address in [Some(address), second].into_iter().flatten() {
             while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
                 server.alive()?;
                 if Instant::now() > deadline {
@@ -121,10 +179,15 @@ impl Server {
         Ok(server)
     }
 
-    fn check(&mut self, pki: &Pki, variant: Variant) -> Result<()> {
-        let questions = match self.source {
-            None => vec![(self.address, Question::Http)],
-            Some(source) => vec![(source, Question::Source), (self.address, Question::Sink)],
+    fn check(&mut self, pki: &Pki, variant: Variant, service: &Service) -> Result<()> {
+        let questions = match *service {
+            Service::Http { listen } => vec![(listen, Question::Http)],
+            Service::Pair { software, token } => {
+                vec![(token, Question::Http), (software, Question::Http)]
+            }
+            Service::Relay { sink, source } => {
+                vec![(source.listen, Question::Source), (sink.listen, Question::Sink)]
+            }
         };
         for (address, question) in questions {
             match check::check(address, pki, variant, question) {

@@ -15,6 +15,7 @@ use crate::experiment::Variant;
 use crate::pki::Pki;
 use crate::problem::{During, Result};
 use crate::system::{Kind, System};
+use crate::token::{KeyPlace, TokenFolder};
 
 /// Connections that every system must be able to hold, and its limits are set for.
 pub(crate) const CONNECTIONS_MAX: usize = 20_000;
@@ -28,6 +29,8 @@ const BACKLOG: u32 = 65_535;
 pub(crate) enum Service {
     /// HTTP/1.1 over mutual TLS, a tiny response made by the server itself.
     Http { listen: SocketAddr },
+    /// The same twice: with a key in software, and with one in a token.
+    Pair { software: SocketAddr, token: SocketAddr },
     /// Mutual TLS to plain TCP: one listener for each backend.
     Relay { sink: Relay, source: Relay },
 }
@@ -44,9 +47,19 @@ impl Service {
     fn listeners(&self) -> Vec<(SocketAddr, Option<SocketAddr>)> {
         match self {
             Service::Http { listen } => vec![(*listen, None)],
+            Service::Pair { software, token } => vec![(*software, None), (*token, None)],
             Service::Relay { sink, source } => {
                 [sink, source].map(|relay| (relay.listen, Some(relay.upstream))).to_vec()
             }
+        }
+    }
+
+    /// Where it listens: the address that is measured, and the other one.
+    pub(crate) fn addresses(&self) -> (SocketAddr, Option<SocketAddr>) {
+        match *self {
+            Service::Http { listen } => (listen, None),
+            Service::Pair { software, token } => (software, Some(token)),
+            Service::Relay { sink, source } => (sink.listen, Some(source.listen)),
         }
     }
 }
@@ -63,6 +76,25 @@ pub(crate) struct Setup<'a> {
     pub(crate) cpus: &'a [usize],
     /// The limit of open files that the server will have.
     pub(crate) open_files: u64,
+    /// Where the key lies, if not in a file.
+    pub(crate) token: Option<TokenKey<'a>>,
+}
+
+/// A key in a token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenKey<'a> {
+    pub(crate) folder: &'a TokenFolder,
+    pub(crate) place: KeyPlace,
+}
+
+impl<'a> Setup<'a> {
+    /// The token that the key of a listener lies in.
+    fn token_of(&self, listen: SocketAddr) -> Option<TokenKey<'a>> {
+        match self.service {
+            Service::Pair { software, .. } if listen == software => None,
+            _ => self.token,
+        }
+    }
 }
 
 /// Writes the configuration and says how to start the server in the foreground.
@@ -79,7 +111,14 @@ pub(crate) fn command(system: &System, setup: &Setup<'_>) -> Result<Command> {
     let mut command = Command::new(&program.path);
     match system.kind {
         Kind::Countersign => command.arg("run").arg("--config").arg(&file),
-        Kind::Nginx => command.arg("-p").arg(setup.directory).arg("-c").arg(&file),
+        Kind::Nginx => {
+            if let Some(token) = setup.token {
+                let openssl = setup.directory.join("openssl.cnf");
+                fs::write(&openssl, nginx::openssl_conf(&token)).during(openssl.display())?;
+                command.env("OPENSSL_CONF", openssl);
+            }
+            command.arg("-p").arg(setup.directory).arg("-c").arg(&file)
+        }
         Kind::Haproxy => {
             // HAProxy leaves the number of tickets to OpenSSL, whose default is two.
             let openssl = setup.directory.join("openssl.cnf");

@@ -20,7 +20,7 @@ use crate::server::Server;
 /// Of handshakes that offered a session, so many must have been resumed.
 const RESUMED_MIN: f64 = 0.99;
 /// Clients that come again and again.
-const SEEN_CLIENTS: usize = 16;
+pub(crate) const SEEN_CLIENTS: usize = 16;
 /// Connections at a time where each client has to come with a ticket.
 const RESUMED_CONNECTIONS: usize = 16;
 /// What the ramp is longer there.
@@ -113,9 +113,13 @@ impl LoadSlice {
                 let script: Vec<String> = SCRIPT.iter().map(ToString::to_string).collect();
                 call("tcp", tools.slice).with("--script", script.join(","))
             }
-            Experiment::IdleMemory | Experiment::Cryptography => {
-                unreachable!("not measured by slices of load")
-            }
+            Experiment::IdleMemory
+            | Experiment::Cryptography
+            | Experiment::Token2Ms
+            | Experiment::Token2MsLatency
+            | Experiment::Token10Ms
+            | Experiment::Token10MsLatency
+            | Experiment::TokenHang => unreachable!("measured by slices of other kinds"),
         }
         .with("--connections", connections)
     }
@@ -156,7 +160,7 @@ impl LoadSlice {
             return Ok(Measured::Dropped(words));
         }
         let cost = match experiment {
-            Experiment::Latency => match self.percentiles(report, &mut details)? {
+            Experiment::Latency => match percentiles(report, &mut details)? {
                 Some(p99) => p99,
                 None => return Ok(Measured::Dropped("too few handshakes for p99".to_owned())),
             },
@@ -191,27 +195,26 @@ impl LoadSlice {
             "not resumed: {resumed:.0} of {all:.0} handshakes, {offered:.0} offered a session"
         ))))
     }
+}
 
-    /// Percentiles into the details; the 99th.
-    fn percentiles(
-        &self,
-        report: &Report,
-        details: &mut BTreeMap<&'static str, f64>,
-    ) -> Result<Option<f64>> {
-        let of = |name: &str| report.must(&format!("/latency_us/handshake/{name}"));
-        let count = of("count")?;
-        for (name, json, share_above) in [
-            ("p50_us", "p50", 0.5),
-            ("p90_us", "p90", 0.1),
-            ("p99_us", "p99", 0.01),
-            ("p99_9_us", "p99_9", 0.001),
-        ] {
-            if count * share_above >= OBSERVATIONS_ABOVE {
-                details.insert(name, of(json)?);
-            }
+/// The percentiles of handshakes' latency that stand on enough of them, into `details`; the 99th.
+pub(crate) fn percentiles(
+    report: &Report,
+    details: &mut BTreeMap<&'static str, f64>,
+) -> Result<Option<f64>> {
+    let of = |name: &str| report.must(&format!("/latency_us/handshake/{name}"));
+    let count = of("count")?;
+    for (name, json, share_above) in [
+        ("p50_us", "p50", 0.5),
+        ("p90_us", "p90", 0.1),
+        ("p99_us", "p99", 0.01),
+        ("p99_9_us", "p99_9", 0.001),
+    ] {
+        if count * share_above >= OBSERVATIONS_ABOVE {
+            details.insert(name, of(json)?);
         }
-        Ok(details.get("p99_us").copied())
     }
+    Ok(details.get("p99_us").copied())
 }
 
 impl Contestant for LoadSlice {
@@ -223,7 +226,7 @@ impl Contestant for LoadSlice {
         let (address, id) = {
             let server = self.server.borrow();
             server.trim_log();
-            let address = match (self.key.experiment, server.source) {
+            let address = match (self.key.experiment, server.second) {
                 (Experiment::BulkDownload, Some(source)) => source,
                 _ => server.address,
             };

@@ -1,5 +1,7 @@
 //! A study: which systems, which experiments, how often; and its conduct.
 
+mod tokens;
+
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -24,6 +26,7 @@ use crate::server::{Backends, Place, Server, free_address};
 use crate::slice::{CryptographySlice, LATENCY_LOAD, LoadSlice, Tools};
 use crate::statistics::median;
 use crate::system::System;
+use crate::token;
 
 /// The hidden subcommands that serve.
 pub(crate) const CONVERSATION: &str = "floor-conversation";
@@ -60,7 +63,11 @@ pub(crate) struct Study {
     pub(crate) seed: u64,
     pub(crate) server_cpu: usize,
     pub(crate) client_cpus: Vec<usize>,
+    /// Of the engine's threads that are no workers, and of its tokens' processes, where keys lie in tokens.
+    pub(crate) token_cpus: Vec<usize>,
     pub(crate) available_cpus: Vec<usize>,
+    /// The PKCS#11 module of tests/token.
+    pub(crate) test_token: PathBuf,
     pub(crate) loadgen: PathBuf,
     pub(crate) name: String,
     pub(crate) results: PathBuf,
@@ -124,6 +131,12 @@ fn expected_slices(study: &Study) -> usize {
         let concerned =
             study.experiments.iter().filter(|experiment| variant.concerns(**experiment));
         for &experiment in concerned {
+            if experiment.is_about_tokens() {
+                let kinds = 1 + usize::from(experiment.at_a_rate().is_some());
+                slices +=
+                    kinds * token::rows(&study.systems, experiment).len() * (study.rounds + 1);
+                continue;
+            }
             slices += systems
                 * match experiment {
                     Experiment::IdleMemory => MEMORY_ROUNDS.min(study.rounds),
@@ -131,7 +144,10 @@ fn expected_slices(study: &Study) -> usize {
                     _ => study.rounds + 1,
                 };
         }
-        slices += 2 * (study.rounds + 1);
+        let has_floors = |one: &Experiment| one.is_handshakes() && variant.concerns(*one);
+        if study.experiments.iter().any(has_floors) {
+            slices += 2 * (study.rounds + 1);
+        }
     }
     slices
 }
@@ -162,12 +178,14 @@ impl<'a> Conduct<'a> {
         }
         self.bulk()?;
         self.idle_memory()?;
-        self.scaling()
+        self.scaling()?;
+        self.tokens()
     }
 
     fn tools(&self, client_cpus: Vec<usize>) -> Rc<Tools> {
         Rc::new(Tools {
             generator: Generator {
+                name: "loadgen",
                 program: self.study.loadgen.clone(),
                 cpus: client_cpus,
                 directory: self.place.directory.to_owned(),
@@ -197,9 +215,8 @@ impl<'a> Conduct<'a> {
             say(&format!("starting {} ({})", system.id, variant.title()), true);
             match Server::start(system, self.place, variant, backends, cpus) {
                 Ok(server) => {
-                    let known = self.tickets.iter().any(|(id, _)| *id == system.id);
-                    if let (Some(tickets), None, false) = (server.tickets, backends, known) {
-                        self.tickets.push((system.id.clone(), tickets));
+                    if let (Some(tickets), None) = (server.tickets, backends) {
+                        self.know_tickets(&system.id, tickets);
                     }
                     servers.push((system.id.clone(), Rc::new(RefCell::new(server))));
                 }
@@ -223,6 +240,12 @@ impl<'a> Conduct<'a> {
             }
         }
         Ok(servers)
+    }
+
+    fn know_tickets(&mut self, id: &str, tickets: usize) {
+        if !self.tickets.iter().any(|(known, _)| known == id) {
+            self.tickets.push((id.to_owned(), tickets));
+        }
     }
 
     /// Handshakes and requests with a variant, and the floors in the same rounds; then latency.

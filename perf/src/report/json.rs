@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 
-use super::summary::{Floor, Row, Section, Summary};
+use super::summary::{Beside, Floor, Row, Section, Summary};
 use super::table::word;
 use crate::cell::Cell;
 use crate::statistics::Estimate;
@@ -54,6 +54,7 @@ pub(crate) fn document(study: &Study, results: &Results, summary: &Summary) -> V
             "seed": study.seed,
             "server_cpu": study.server_cpu,
             "client_cpus": study.client_cpus,
+            "token_cpus": study.token_cpus,
         },
         "host": results.host,
         "systems": systems,
@@ -89,6 +90,8 @@ fn cell(section: &Section, row: &Row) -> Value {
     names.dedup();
     let medians =
         names.into_iter().filter_map(|name| Some((name.to_owned(), row.detail(name)?.into())));
+    let beside = |beside: &Beside| json!({ "ratio": estimate(beside.ratio), "difference": estimate(beside.difference) });
+    let besides = row.beside.iter().map(|(name, one)| ((*name).to_owned(), beside(one)));
     json!({
         "system": row.system,
         "words": row.words,
@@ -96,6 +99,7 @@ fn cell(section: &Section, row: &Row) -> Value {
         "medians": medians.collect::<Map<String, Value>>(),
         "ratio": row.ratio.map(|(ratio, _)| estimate(ratio)),
         "verdict": row.ratio.map(|(_, verdict)| word(section.experiment, verdict)),
+        "beside_own": besides.collect::<Map<String, Value>>(),
         "dropped": row.cell.dropped,
         "costs": row.cell.costs(),
     })

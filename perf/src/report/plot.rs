@@ -3,6 +3,7 @@
 use super::summary::{Row, Section, Summary};
 use super::svg::{Anchor, COLORS, FAINT, INK, Picture, SOFT, ticks};
 use super::table::number;
+use super::tokens;
 use crate::cell::RATE;
 use crate::experiment::{Experiment, Variant};
 
@@ -40,6 +41,10 @@ pub(crate) fn pictures(summary: &Summary) -> Vec<(&'static str, String)> {
             pictures.push((name, bars(&sections)));
         }
     }
+    let about_tokens = of(Experiment::is_about_tokens);
+    if !about_tokens.is_empty() {
+        pictures.push(("tokens", bars(&about_tokens)));
+    }
     if let Some(section) = of(|experiment| experiment == Experiment::Latency).first() {
         pictures.push(("latency", latency(section)));
     }
@@ -59,6 +64,8 @@ fn shown(section: &Section, row: &Row) -> Option<(f64, f64, f64)> {
     let cost = row.cost?;
     Some(if section.experiment.is_bulk() {
         (1e3 / cost.median, 1e3 / cost.high, 1e3 / cost.low)
+    } else if section.experiment.is_token_rate() {
+        (1e6 / cost.median, 1e6 / cost.high, 1e6 / cost.low)
     } else {
         (cost.median, cost.low, cost.high)
     })
@@ -67,6 +74,8 @@ fn shown(section: &Section, row: &Row) -> Option<(f64, f64, f64)> {
 fn unit(experiment: Experiment) -> &'static str {
     if experiment.is_bulk() {
         "GB a second of server CPU (more is better)"
+    } else if experiment.is_token_rate() {
+        "handshakes per second (more is better)"
     } else {
         experiment.cost_unit()
     }
@@ -144,7 +153,9 @@ fn bar(
     for end in [low, high] {
         picture.line((x(end), middle - 5.0), (x(end), middle + 5.0), INK, 1.5);
     }
-    let ratio = row.ratio.map_or(String::new(), |(ratio, _)| format!("  ({:.2}x)", ratio.median));
+    let ratio = row.ratio.map_or(String::new(), |(ratio, _)| {
+        format!("  ({:.2}x)", tokens::told(section.experiment, ratio).median)
+    });
     let label = format!("{}{ratio}", number(Some(median)));
     picture.text((x(high.max(median)) + 8.0, middle + 4.5), 13.0, Anchor::Start, INK, &label);
 }

@@ -1,10 +1,13 @@
 //! From cells to what is told: medians, intervals, ratios, floors, verdicts.
 
+use std::collections::BTreeMap;
+
 use crate::cell::{BUSY, Cell};
 use crate::experiment::{Experiment, Variant};
 use crate::slice;
 use crate::statistics::{self, Estimate, ROUNDS_TO_RANK, Verdict};
 use crate::study::{Results, Study};
+use crate::token;
 
 /// Everything that is told of one experiment with one variant and number of workers.
 pub(crate) struct Section {
@@ -26,8 +29,19 @@ pub(crate) struct Row {
     pub(crate) words: Option<String>,
     /// Its cost over the reference's, round by round; not for the reference itself.
     pub(crate) ratio: Option<(Estimate, Verdict)>,
+    /// Where a key lies in a token: every detail beside that of the same system with its key in software.
+    pub(crate) beside: BTreeMap<&'static str, Beside>,
     pub(crate) good: usize,
     pub(crate) cell: Cell,
+}
+
+/// A detail beside another row's, round by round.
+#[derive(Clone, Copy)]
+pub(crate) struct Beside {
+    /// Over the other's.
+    pub(crate) ratio: Estimate,
+    /// Less the other's.
+    pub(crate) difference: Estimate,
 }
 
 /// What cannot be less, and what the reference adds to it.
@@ -107,28 +121,34 @@ fn section(
                 && cell.key.system == system
         })
     };
-    let reference = study.systems.first().and_then(|system| find(&system.id));
-    let rows = study
-        .systems
+    let rows = token::rows(&study.systems, experiment);
+    let reference = rows.first().and_then(|row| find(&row.id));
+    let rows = rows
         .iter()
         .enumerate()
-        .filter_map(|(number, system)| {
-            let cell = find(&system.id)?;
+        .filter_map(|(number, named)| {
+            let cell = find(&named.id)?;
             let against = reference.filter(|_| number > 0);
-            Some(row(study, &system.title(), cell, against))
+            let own = named.own.as_ref().and_then(|own| find(own));
+            Some(row(study, &named.title, (cell, own), against))
         })
         .collect();
     let floor = reference.map(|cell| floor(study, results, cell)).unwrap_or_default();
     Section { experiment, variant, workers, rows, floor }
 }
 
-fn row(study: &Study, title: &str, cell: &Cell, reference: Option<&Cell>) -> Row {
+fn row(
+    study: &Study,
+    title: &str,
+    (cell, own): (&Cell, Option<&Cell>),
+    reference: Option<&Cell>,
+) -> Row {
     let costs = cell.costs();
     let good: Vec<f64> = costs.iter().copied().flatten().collect();
     let words = cell.reason();
     let told = words.is_none();
-    let ratio = reference.filter(|reference| told && reference.reason().is_none());
-    let ratio = ratio.and_then(|reference| {
+    let comparable = |other: &&Cell| told && other.reason().is_none();
+    let ratio = reference.filter(comparable).and_then(|reference| {
         let ratio = statistics::ratio(&costs, &reference.costs(), study.seed)?;
         let needed = match cell.key.experiment {
             // Three rounds that agree: memory does not depend on what else the machine does.
@@ -143,9 +163,37 @@ fn row(study: &Study, title: &str, cell: &Cell, reference: Option<&Cell>) -> Row
         cost: if told { statistics::estimate(&good, study.seed) } else { None },
         words,
         ratio,
+        beside: own.filter(comparable).map(|own| beside(study, cell, own)).unwrap_or_default(),
         good: good.len(),
         cell: cell.clone(),
     }
+}
+
+/// Every detail that two cells share.
+fn beside(study: &Study, cell: &Cell, other: &Cell) -> BTreeMap<&'static str, Beside> {
+    let samples = || cell.rounds.iter().zip(&other.rounds);
+    let mut names: Vec<&'static str> =
+        cell.rounds.iter().flatten().flat_map(|sample| sample.details.keys().copied()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let pairs = |name: &str| -> Vec<(f64, f64)> {
+        let pairs = samples().filter_map(|(own, other)| {
+            let (own, other) = (own.as_ref()?, other.as_ref()?);
+            Some((*own.details.get(name)?, *other.details.get(name)?))
+        });
+        pairs.collect()
+    };
+    let compared = names.into_iter().filter_map(|name| {
+        let pairs = pairs(name);
+        let of = |value: fn((f64, f64)) -> f64| {
+            statistics::estimate(&pairs.iter().copied().map(value).collect::<Vec<_>>(), study.seed)
+        };
+        let ratio = of(|(own, other)| own / other)?;
+        let difference = of(|(own, other)| own - other)?;
+        // Nothing is a multiple of nothing.
+        ratio.median.is_finite().then_some((name, Beside { ratio, difference }))
+    });
+    compared.collect()
 }
 
 fn floor(study: &Study, results: &Results, reference: &Cell) -> Floor {

@@ -10,6 +10,7 @@ use crate::cell::{BUSY, RATE};
 use crate::experiment::Experiment;
 use crate::floor::conversation::SCRIPT;
 use crate::memory::{BASE_MIB, HELD};
+use crate::report::tokens;
 use crate::statistics::{BAND, Estimate, ROUNDS_TO_RANK, Verdict};
 use crate::study::{BUSY_MIN, Results, Study};
 
@@ -19,7 +20,7 @@ pub(crate) fn markdown(study: &Study, results: &Results, summary: &Summary) -> S
     text += &machine(study, results);
     text += &systems(study, results);
     for section in summary.sections.iter().filter(|section| !is_scaling(section)) {
-        text += &one_section(section, summary);
+        text += &one_section(study, section, summary);
     }
     text += &scaling(summary);
     text += &method(study, results, summary);
@@ -92,7 +93,7 @@ fn line(text: &mut String, cells: &[&str]) {
 }
 
 /// The columns between the system and the comparison: a header, and how a row fills it.
-type Column = (&'static str, fn(&Row) -> String);
+pub(super) type Column = (&'static str, fn(&Row) -> String);
 
 fn columns(experiment: Experiment) -> Vec<Column> {
     fn rate(row: &Row) -> String {
@@ -125,12 +126,13 @@ fn columns(experiment: Experiment) -> Vec<Column> {
                 row.detail("p99_9_us").map_or("too few".to_owned(), |us| number(Some(us)))
             }),
         ],
+        about_tokens if about_tokens.is_about_tokens() => tokens::columns(experiment),
         Experiment::Request => vec![("µs CPU a request", cost), ("requests/s", rate)],
         _ => vec![("µs CPU a handshake", cost), ("handshakes/s", rate)],
     }
 }
 
-fn cost(row: &Row) -> String {
+pub(super) fn cost(row: &Row) -> String {
     row.cost.map_or(String::new(), interval)
 }
 
@@ -138,7 +140,7 @@ fn busy(row: &Row) -> String {
     row.detail(BUSY).map_or(String::new(), |busy| format!("{:.0}%", busy * 100.0))
 }
 
-fn one_section(section: &Section, summary: &Summary) -> String {
+fn one_section(study: &Study, section: &Section, summary: &Summary) -> String {
     let columns = columns(section.experiment);
     let variant = if section.experiment.is_handshakes() {
         format!(", {}", section.variant.title())
@@ -146,7 +148,8 @@ fn one_section(section: &Section, summary: &Summary) -> String {
         String::new()
     };
     let mut text = format!("## {}{variant}\n\n", section.experiment.title());
-    let over = format!("cost over {}", summary.reference);
+    let over = tokens::over(section.experiment)
+        .map_or_else(|| format!("cost over {}", summary.reference), str::to_owned);
     let mut headers = vec!["system"];
     headers.extend(columns.iter().map(|(header, _)| *header));
     headers.extend([over.as_str(), "so it", "good slices"]);
@@ -162,7 +165,8 @@ fn one_section(section: &Section, summary: &Summary) -> String {
             None => {
                 cells.extend(columns.iter().map(|(_, cell)| cell(row)));
                 let (ratio, verdict) = row.ratio.map_or((String::new(), String::new()), |ratio| {
-                    (ratio_interval(ratio.0), word(section.experiment, ratio.1).to_owned())
+                    let told = tokens::told(section.experiment, ratio.0);
+                    (ratio_interval(told), word(section.experiment, ratio.1).to_owned())
                 });
                 cells.extend([ratio, verdict]);
             }
@@ -170,7 +174,7 @@ fn one_section(section: &Section, summary: &Summary) -> String {
         cells.push(slices(row));
         line(&mut text, &cells.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    text + "\n" + &floor(section, summary)
+    text + "\n" + &floor(section, summary) + &tokens::words(study, section)
 }
 
 fn slices(row: &Row) -> String {
@@ -274,7 +278,7 @@ fn method(study: &Study, results: &Results, summary: &Summary) -> String {
          Slices of {} ms after a ramp of {} ms, systems in random order within each of {} rounds (seed {}). Figures are medians \
          over rounds with bootstrap 95% intervals; ratios are taken round by round. Two systems are ranked only where \
          the interval lies outside of {:.2} to {:.2} and at least {ROUNDS_TO_RANK} rounds have both (memory: three). Slices with \
-         a server less than {:.0}% busy (resumed {:.0}%) are dropped, except for latency, bulk, memory and the TCP conversation{rough}. {calibration}A failed \
+         a server less than {:.0}% busy (resumed {:.0}%) are dropped, except for latency, bulk, memory, keys in tokens and the TCP conversation{rough}. {calibration}A failed \
          handshake drops its slice.\n\n\
          Server CPU is that of all threads and processes of the server, in user and kernel; on loopback a sender \
          also does part of the receiver's work. No system logs connections \
@@ -298,7 +302,7 @@ pub(crate) fn interval(estimate: Estimate) -> String {
     format!("{} ({} to {})", of(estimate.median), of(estimate.low), of(estimate.high))
 }
 
-fn ratio_interval(estimate: Estimate) -> String {
+pub(super) fn ratio_interval(estimate: Estimate) -> String {
     format!("{:.2} ({:.2} to {:.2})", estimate.median, estimate.low, estimate.high)
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{IDLE_S, Setup};
 use crate::system::Tweaks;
+use crate::token::KeyPlace;
 
 /// The keys of one table, in order; a tweak takes the place of the key of its name.
 struct Table {
@@ -25,6 +26,17 @@ pub(super) fn text(setup: &Setup<'_>, tweaks: &Tweaks) -> String {
         ("log_connections", quoted("problems")),
     ];
     let mut text = table("", "", &process).text(tweaks);
+    if let Some(token) = setup.token {
+        let isolation = match token.place {
+            KeyPlace::TokenOnThreads => "thread",
+            _ => "process",
+        };
+        let tokens = [
+            ("isolation", quoted(isolation)),
+            ("max_sessions", token.folder.traits().sessions.to_string()),
+        ];
+        text += &table("[tokens]", "tokens.", &tokens).text(tweaks);
+    }
     for (listen, upstream) in setup.service.listeners() {
         let upstream =
             upstream.map_or("builtin:whoami".to_owned(), |upstream| upstream.to_string());
@@ -41,9 +53,13 @@ pub(super) fn text(setup: &Setup<'_>, tweaks: &Tweaks) -> String {
             ("half_closed_timeout", quoted("10s")),
         ];
         let key = setup.variant.server_key();
+        let private = match setup.token_of(listen) {
+            Some(token) => token.folder.uri(),
+            None => setup.pki.server_key(key).display().to_string(),
+        };
         let identity = [
             ("certificate", quoted(setup.pki.server_chain(key).display())),
-            ("key", quoted(setup.pki.server_key(key).display())),
+            ("key", quoted(private)),
             ("client_ca", quoted(setup.pki.client_root().display())),
         ];
         for table in [
@@ -71,7 +87,8 @@ impl Table {
         for (key, value) in &tweaks.config {
             let Some(key) = key.strip_prefix(self.prefix) else { continue };
             // A dot that remains belongs to a table below; without prefix there are those of the process.
-            let of_the_process = !self.prefix.is_empty() || !key.starts_with("listener.");
+            let of_the_process = !self.prefix.is_empty()
+                || !(key.starts_with("listener.") || key.starts_with("tokens."));
             if !of_the_process || (!self.prefix.is_empty() && key.contains('.')) {
                 continue;
             }
@@ -98,6 +115,7 @@ mod tests {
         let config = [
             ("workers", "2"),
             ("admin.listen", "\"127.0.0.1:9\""),
+            ("tokens.lanes", "8"),
             ("listener.alpn", "[]"),
             ("listener.limits.idle_timeout", "\"1s\""),
         ];
@@ -111,5 +129,6 @@ mod tests {
             "[[listener]]\nlisten = 1\nalpn = []\n"
         );
         assert_eq!(of("[x]", "listener.limits.", "idle_timeout"), "[x]\nidle_timeout = \"1s\"\n");
+        assert_eq!(of("[tokens]", "tokens.", "lanes"), "[tokens]\nlanes = 8\n");
     }
 }

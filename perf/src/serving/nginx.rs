@@ -1,6 +1,6 @@
 //! nginx's configuration file.
 
-use super::{BACKLOG, CONNECTIONS_MAX, IDLE_S, Service, Setup};
+use super::{BACKLOG, CONNECTIONS_MAX, IDLE_S, Service, Setup, TokenKey};
 use crate::problem::{Problem, Result};
 use crate::system::Program;
 
@@ -65,6 +65,9 @@ events {{
 }}
 "
         ),
+        Service::Pair { .. } => {
+            return Err(Problem::new("only the engine is set up with a key beside a token's"));
+        }
         Service::Relay { sink, source } => {
             let server = |relay: super::Relay| {
                 format!(
@@ -87,6 +90,11 @@ events {{
 
 fn tls(setup: &Setup<'_>) -> String {
     let key = setup.variant.server_key();
+    let private = match setup.token {
+        // The engine pkcs11, by the name that OpenSSL knows it by.
+        Some(token) => format!("\"engine:pkcs11:{}\"", token.folder.object()),
+        None => setup.pki.server_key(key).display().to_string(),
+    };
     format!(
         "        ssl_certificate {};
         ssl_certificate_key {};
@@ -101,8 +109,27 @@ fn tls(setup: &Setup<'_>) -> String {
         ssl_session_timeout 1h;
 ",
         setup.pki.server_chain(key).display(),
-        setup.pki.server_key(key).display(),
+        private,
         setup.pki.client_root().display(),
         setup.variant.group(),
+    )
+}
+
+/// OpenSSL's configuration with the module that its engine is to load. The engine is that of the Debian package
+/// libengine-pkcs11-openssl; OpenSSL finds it in its own folder of engines.
+pub(super) fn openssl_conf(token: &TokenKey<'_>) -> String {
+    format!(
+        "openssl_conf = settings
+[settings]
+engines = engines
+[engines]
+pkcs11 = pkcs11
+[pkcs11]
+engine_id = pkcs11
+MODULE_PATH = {}
+PIN = {}
+",
+        token.folder.module().display(),
+        token.folder.pin(),
     )
 }
