@@ -3,6 +3,8 @@
 mod check;
 mod demo;
 mod explain;
+mod hsm;
+mod login;
 mod pki;
 mod run;
 mod serve;
@@ -51,6 +53,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// A small CA: issue certificates to servers and clients, renew, revoke and check them.
     Pki(Box<pki::PkiArguments>),
+    /// PKCS#11 tokens: what there is, whether keys can be used, how many sessions are worth opening.
+    Hsm(Box<hsm::HsmArguments>),
 }
 
 /// Runs the program with the process' own arguments.
@@ -71,6 +75,7 @@ pub fn main() -> ExitCode {
         Some(Command::Explain(arguments)) => explain::explain(&arguments),
         Some(Command::Demo(arguments)) => demo::demo(&arguments),
         Some(Command::Pki(arguments)) => pki::pki(&arguments),
+        Some(Command::Hsm(arguments)) => hsm::hsm(&arguments),
         // clap has asked for both, -t and the file.
         None => check::file(&arguments.config.unwrap_or_default()),
     }

@@ -31,7 +31,7 @@ use rustls_pki_types::CertificateDer;
 pub use errors::{ConfigError, ConfigErrors, Location};
 pub(crate) use files::{certificates, private_key};
 pub use flags::RawConfig;
-pub use ticket_keys::{Stamp, TicketKeyFile};
+pub use ticket_keys::{Stamp, TicketKeyFile, TicketKeySource, TokenTicketKeys};
 pub use tokens::{
     TOKEN_OPERATION_TIMEOUT, TokenConfig, TokenIsolation, TokenKeyConfig, TokenKeyPlace,
     TokenRules, VerifyOwn,
@@ -67,8 +67,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Which connections get a line in the log.
     pub log_connections: LoggedConnections,
-    /// The file of ticket keys; without one the process has keys of its own.
-    pub ticket_keys: Option<TicketKeyFile>,
+    /// Where ticket keys come from; without it the process has keys of its own.
+    pub ticket_keys: Option<TicketKeySource>,
     /// How long such a key of its own seals.
     pub ticket_key_lifetime: Duration,
     /// What holds for the operations of tokens.

@@ -9,3 +9,4 @@ mod ticket_keys;
 
 pub use engine::{Engine, ReloadError, StartError, Stopped, check_tokens};
 pub use revocation::{ListProblem, check_lists, lists_for};
+pub use ticket_keys::{NoRandomness, TicketKeysError, check_ticket_keys};

@@ -9,6 +9,7 @@ pub mod control;
 pub mod cpus;
 mod duration;
 mod ocsp;
+mod pin;
 pub mod randomness;
 pub mod signing;
 pub mod telemetry;

@@ -325,6 +325,7 @@ fn what_is_left_out_has_its_documented_default() {
                 1,
             ),
             "tokens" => format!("{GOOD}\n[tokens]\n{line}"),
+            "ticket_keys" => continue,
             _ => format!("{GOOD}{line}"),
         };
         let written = load(directory.path(), &text).expect(key.path);
@@ -555,7 +556,10 @@ fn every_key_stands_in_the_example_and_in_the_reference() {
     let reference = read(REFERENCE);
     let mut problems = Vec::new();
     for key in keys::ALL {
-        if !shown.iter().any(|path| path == key.path) {
+        // The table that may stand in place of a file is shown in words: both cannot be set.
+        let in_words =
+            key.table() == "ticket_keys" && example.contains(&format!("{} = ", key.name()));
+        if !in_words && !shown.iter().any(|path| path == key.path) {
             problems.push(format!("{EXAMPLE} does not show {}", key.path));
         }
         let row = row(key);
@@ -589,7 +593,7 @@ fn every_example_value_of_a_key_is_of_its_kind() {
         let text = format!("{} = {}", key.name(), key.example);
         let is_string = key.example.starts_with('"');
         let expected = match key.kind {
-            Kind::Text | Kind::Choice(_) | Kind::Duration => is_string,
+            Kind::Text | Kind::Choice(_) | Kind::Duration | Kind::TextOrTable => is_string,
             Kind::Texts => key.example.starts_with('['),
             Kind::TextOrTexts => is_string || key.example.starts_with('['),
             Kind::Count(_) => key.example.parse::<usize>().is_ok(),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::digest;
+use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 
 /// The kinds of private keys that a TLS server signs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -145,6 +146,25 @@ impl Scheme {
         }
     }
 
+    /// Whether `signature`, as TLS has it, is one over `message` by the key with this SubjectPublicKeyInfo (DER). RSA keys
+    /// below 2,048 bits verify nothing.
+    #[must_use]
+    pub fn verifies(self, spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
+        let algorithm: &'static dyn VerificationAlgorithm = match self {
+            Self::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+            Self::EcdsaP384Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
+            Self::EcdsaP521Sha512 => &signature::ECDSA_P521_SHA512_ASN1,
+            Self::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+            Self::RsaPkcs1Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+            Self::RsaPkcs1Sha512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+            Self::RsaPssSha256 => &signature::RSA_PSS_2048_8192_SHA256,
+            Self::RsaPssSha384 => &signature::RSA_PSS_2048_8192_SHA384,
+            Self::RsaPssSha512 => &signature::RSA_PSS_2048_8192_SHA512,
+            Self::Ed25519 => &signature::ED25519,
+        };
+        UnparsedPublicKey::new(algorithm, spki).verify(message, signature).is_ok()
+    }
+
     pub(crate) fn family(self) -> Family {
         match self {
             Self::EcdsaP256Sha256 | Self::EcdsaP384Sha384 | Self::EcdsaP521Sha512 => Family::Ecdsa,
@@ -262,6 +282,26 @@ mod tests {
         ];
         let count: usize = kinds.iter().map(|kind| kind.schemes().len()).sum();
         assert_eq!(count, Scheme::ALL.len());
+    }
+
+    #[test]
+    fn a_signature_verifies_with_its_own_key_and_message_alone() {
+        use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+        use aws_lc_rs::rand::SystemRandom;
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+        let key = || EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).expect("a key");
+        let spki = |key: &EcdsaKeyPair| {
+            let der: PublicKeyX509Der<'_> = key.public_key().as_der().expect("its SPKI");
+            der.as_ref().to_vec()
+        };
+        let (own, other) = (key(), key());
+        let signature = own.sign(&SystemRandom::new(), b"message").expect("a signature");
+        let verifies = |key: &EcdsaKeyPair, message: &[u8]| {
+            Scheme::EcdsaP256Sha256.verifies(&spki(key), message, signature.as_ref())
+        };
+        assert!(verifies(&own, b"message"));
+        assert!(!verifies(&own, b"another") && !verifies(&other, b"message"));
+        assert!(!Scheme::Ed25519.verifies(b"no key", b"message", signature.as_ref()));
     }
 
     #[test]

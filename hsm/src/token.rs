@@ -136,11 +136,19 @@ impl Token {
         Ok(self.found.mechanisms.get_or_init(|| mechanisms))
     }
 
-    /// Opens a session that can sign.
+    /// Opens a session that can sign: one that cannot write, where the token has such (that of AWS CloudHSM's Client SDK 5
+    /// has none).
     ///
     /// # Errors
     /// When `C_OpenSession` (section 5.6) fails.
     pub fn open(&self) -> Result<Session, Error> {
+        self.open_read_only().or_else(|error| match error.remedy() {
+            Remedy::Reopen | Remedy::Relogin => Err(error),
+            Remedy::Retry | Remedy::Fatal => self.open_writable().map_err(|_| error),
+        })
+    }
+
+    fn open_read_only(&self) -> Result<Session, Error> {
         self.expect_current("C_OpenSession")?;
         let session = self.module().pkcs11().open_ro_session(self.found.slot);
         session

@@ -200,6 +200,18 @@ impl Uri {
         Self { class: Some(class), ..self.clone() }
     }
 
+    /// The same with the module at this path, instead of whatever module it named.
+    #[must_use]
+    pub fn with_module_path(&self, path: &Path) -> Self {
+        Self { module_path: Some(path.to_owned()), module_name: None, ..self.clone() }
+    }
+
+    /// The same with the PIN from there.
+    #[must_use]
+    pub fn with_pin_source(&self, source: &PinSource) -> Self {
+        Self { pin_source: Some(source.clone()), ..self.clone() }
+    }
+
     /// Whether the token is one that is meant.
     pub(crate) fn matches_token(&self, info: &TokenInfo) -> bool {
         self.slot_id.is_none_or(|slot| slot == info.slot_id)

@@ -143,7 +143,7 @@ fn a_key_that_is_there_already_signs_from_where_it_is() {
     fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("its mode");
     has(
         &estate.refuses(&["init", "--key", "pkcs11:token=ca"]),
-        &["pkcs11:token=ca", "not supported yet"],
+        &["pkcs11:token=ca", "module-path="],
     );
     has(&estate.refuses(&["init", "--key", "nowhere.key"]), &["nowhere.key", "cannot be read"]);
     assert!(!estate.directory().exists(), "nothing is left behind");

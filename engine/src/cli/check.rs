@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{fail, refuse, warn};
 use crate::config::{Config, ConfigErrors};
-use crate::control::{check_lists, check_tokens};
+use crate::control::{check_lists, check_ticket_keys, check_tokens};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -43,6 +43,9 @@ pub(super) fn report(file: Option<&Path>, result: Result<Config, ConfigErrors>) 
         Err(errors) => return refuse(&errors),
     };
     warn(&config.warnings);
+    if let Err(errors) = check_ticket_keys(&config) {
+        return refuse(&errors);
+    }
     if let Err(problem) = check_lists(&config) {
         return fail(problem);
     }

@@ -30,6 +30,8 @@ pub enum Kind {
     Texts,
     /// A string, or an array of them.
     TextOrTexts,
+    /// A string, or a table.
+    TextOrTable,
     /// A string out of a few.
     Choice(&'static [&'static str]),
     /// A whole number.
@@ -52,6 +54,7 @@ impl Kind {
             Self::Text | Self::Choice(_) => "string",
             Self::Texts => "array of strings",
             Self::TextOrTexts => "string or array of strings",
+            Self::TextOrTable => "string or table",
             Self::Count(_) => "integer",
             Self::Switch => "boolean",
             Self::Duration => "duration",
@@ -153,7 +156,9 @@ pub static ALL: &[Key] = &[
     key("drain_timeout", Kind::Duration, Some(r#""30s""#), "0s to 24h", r#""30s""#),
     key("log_connections", Kind::Choice(&["all", "problems"]), Some(r#""all""#), r#""all" or "problems""#, r#""all""#),
 
-    key("ticket_keys", Kind::Text, Some("keys of the process' own, replaced and lost with it"), "a file of one key a line, which nobody else may read", r#""ticket-keys""#),
+    key("ticket_keys", Kind::TextOrTable, Some("keys of the process' own, replaced and lost with it"), "a file of one key a line, which nobody else may read; or a table with `derive`", r#""ticket-keys""#),
+    key("ticket_keys.derive", Kind::Text, None, "a pkcs11: URI of a secret key", r#""pkcs11:token=edge;object=tickets?module-path=/usr/lib/softhsm/libsofthsm2.so""#),
+    key("ticket_keys.epoch", Kind::Duration, Some(r#""12h""#), "1s to 720h; the same on every node", r#""12h""#),
     key("ticket_key_lifetime", Kind::Duration, Some(r#""12h""#), "1s to 720h", r#""12h""#),
 
     key("admin", Kind::Table, Some("no admin endpoint"), "", ""),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use countersign_proto::Limits;
 
 use super::errors::{At, Spot};
-use super::section::Section;
+use super::section::{Section, TextOrSection};
 
 /// A whole configuration.
 #[derive(Debug, Default)]
@@ -20,11 +20,23 @@ pub(super) struct Raw {
     pub(super) cached_chain_bytes: Option<At<usize>>,
     pub(super) drain_timeout: Option<At<Duration>>,
     pub(super) log_connections: Option<At<String>>,
-    pub(super) ticket_keys: Option<At<PathBuf>>,
+    pub(super) ticket_keys: Option<RawTicketKeys>,
     pub(super) ticket_key_lifetime: Option<At<Duration>>,
     pub(super) admin: Option<At<String>>,
     pub(super) tokens: RawTokens,
     pub(super) listeners: Vec<RawListener>,
+}
+
+/// Where ticket keys come from.
+#[derive(Debug)]
+pub(super) enum RawTicketKeys {
+    File(At<PathBuf>),
+    /// A `pkcs11:` URI where a path should be.
+    Uri(Spot),
+    Token {
+        derive: Option<At<String>>,
+        epoch: Option<At<Duration>>,
+    },
 }
 
 /// How tokens are spoken to. Paths are as they are to be opened.
@@ -149,8 +161,8 @@ impl Raw {
             drain_timeout: root.duration("drain_timeout"),
             log_connections: root.text("log_connections"),
             ticket_keys: root
-                .text("ticket_keys")
-                .map(|at| At { value: directory.join(at.value), spot: at.spot }),
+                .text_or_section("ticket_keys")
+                .map(|value| RawTicketKeys::read(value, directory)),
             ticket_key_lifetime: root.duration("ticket_key_lifetime"),
             admin: root.sections("admin").pop().and_then(|mut admin| admin.text("listen")),
             tokens: root
@@ -163,6 +175,20 @@ impl Raw {
                 .into_iter()
                 .map(|section| RawListener::read(section, directory))
                 .collect(),
+        }
+    }
+}
+
+impl RawTicketKeys {
+    fn read(value: TextOrSection, directory: &Path) -> Self {
+        match value {
+            TextOrSection::Text(at) if at.value.starts_with("pkcs11:") => Self::Uri(at.spot),
+            TextOrSection::Text(at) => {
+                Self::File(At { value: directory.join(at.value), spot: at.spot })
+            }
+            TextOrSection::Section(mut section) => {
+                Self::Token { derive: section.text("derive"), epoch: section.duration("epoch") }
+            }
         }
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn resolve(raw: &Raw, mut problems: Problems<'_>) -> Result<Config, C
         .collect();
     address::check_conflicts(raw, &mut problems);
     identity::check_trust_domains(raw, &listeners, &mut problems);
-    let (ticket_keys, ticket_key_lifetime) = tickets::keys(raw, &listeners, &mut problems);
+    let (ticket_keys, ticket_key_lifetime) = tickets::keys(raw, &listeners, &tokens, &mut problems);
     let max_connections = raw.max_connections.as_ref().map(|at| at.value);
     let max_handshakes = raw.max_handshakes.as_ref().map_or(MAX_HANDSHAKES, |at| at.value);
     let defaults = ChainCacheLimits::default();

@@ -29,6 +29,12 @@ enum Value {
     Sections(Vec<Section>),
 }
 
+/// What stands at a key that may have either.
+pub(super) enum TextOrSection {
+    Text(At<String>),
+    Section(Section),
+}
+
 impl Section {
     /// Reads the table of the path `path`, whose header stands at `span`.
     pub(super) fn read(
@@ -97,6 +103,15 @@ impl Section {
     pub(super) fn duration(&mut self, name: &str) -> Option<At<Duration>> {
         match self.take(name) {
             Some(Value::Duration(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The string or the table at a key.
+    pub(super) fn text_or_section(&mut self, name: &str) -> Option<TextOrSection> {
+        match self.take(name) {
+            Some(Value::Text(value)) => Some(TextOrSection::Text(value)),
+            Some(Value::Sections(mut sections)) => sections.pop().map(TextOrSection::Section),
             _ => None,
         }
     }
@@ -171,7 +186,7 @@ fn read_value(
 ) -> Option<Value> {
     let spot = Spot { what: key.path.to_owned(), span: Some(value.span()) };
     match (&key.kind, value.get_ref()) {
-        (Kind::Text, DeValue::String(text)) => {
+        (Kind::Text | Kind::TextOrTable, DeValue::String(text)) => {
             Some(Value::Text(At { value: text.clone().into_owned(), spot }))
         }
         (Kind::Choice(choices), DeValue::String(text)) => {
@@ -213,7 +228,7 @@ fn read_value(
             }
         },
         (Kind::Switch, DeValue::Boolean(value)) => Some(Value::Switch(At { value: *value, spot })),
-        (Kind::Table, DeValue::Table(table)) => {
+        (Kind::Table | Kind::TextOrTable, DeValue::Table(table)) => {
             let section = Section::read(table, key.path, value.span(), problems);
             Some(Value::Sections(vec![section]))
         }

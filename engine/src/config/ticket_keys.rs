@@ -1,4 +1,7 @@
-//! A file of ticket keys, shared among the nodes of an estate: one key a line, the first one seals.
+//! Ticket keys that the nodes of an estate share: a file of them, one key a line, the first one seals; or a key in a
+//! token, from which they are derived.
+
+mod token;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,6 +10,17 @@ use std::path::{Path, PathBuf};
 
 use countersign_proto::TicketKey;
 use zeroize::Zeroizing;
+
+pub use token::TokenTicketKeys;
+
+/// Where ticket keys come from that are not the process' own.
+#[derive(Clone, Debug)]
+pub enum TicketKeySource {
+    /// A file.
+    File(TicketKeyFile),
+    /// A secret key in a PKCS#11 token.
+    Token(Box<TokenTicketKeys>),
+}
 
 /// Keys in a file: more than that never open a ticket that is still good.
 const KEYS_MAX: usize = 16;

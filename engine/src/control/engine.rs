@@ -16,7 +16,7 @@ use super::admin::Admin;
 use super::descriptors::{Capacity, capacity, raise_limit};
 use super::revocation::{ListProblem, Prepared, Revocation};
 use super::status::Status;
-use super::ticket_keys::{Change, NoRandomness, TicketKeyring};
+use super::ticket_keys::{Change, NoRandomness, TicketKeyring, TicketKeysError};
 use crate::config::{
     AdminAddress, BuildError, Config, ConfigErrors, IdentityConfig, ListenerConfig,
 };
@@ -83,7 +83,7 @@ pub enum StartError {
     Build(#[from] BuildError),
     /// There can be no ticket keys.
     #[error("{0}")]
-    TicketKeys(#[from] NoRandomness),
+    TicketKeys(#[from] TicketKeysError),
     /// A revocation list cannot be read.
     #[error("{0}")]
     Revocation(#[from] ListProblem),
@@ -109,7 +109,7 @@ pub enum ReloadError {
     Build(#[from] BuildError),
     /// There can be no ticket keys.
     #[error("{0}")]
-    TicketKeys(#[from] NoRandomness),
+    TicketKeys(#[from] TicketKeysError),
     /// A revocation list cannot be read.
     #[error("{0}")]
     Revocation(#[from] ListProblem),
@@ -223,7 +223,7 @@ impl Engine {
                 max_handshakes: engine.config.max_handshakes,
                 slots: capacity.slots,
                 performer: Arc::clone(&performer),
-                ticket_keys: engine.ticket_keys.for_worker()?,
+                ticket_keys: engine.ticket_keys.for_worker().map_err(TicketKeysError::from)?,
                 recorder,
             })?;
             engine.workers.push(worker);
@@ -308,7 +308,9 @@ impl Engine {
         drop(lists);
         let ticket_keys = self.ticket_keys.reload(&config, Instant::now())?;
         let for_workers = match &ticket_keys {
-            Some(keyring) => of_workers(keyring, self.workers.len())?,
+            Some(keyring) => {
+                of_workers(keyring, self.workers.len()).map_err(TicketKeysError::from)?
+            }
             None => Vec::new(),
         };
         // Nothing can fail from here on.

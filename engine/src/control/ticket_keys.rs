@@ -1,5 +1,9 @@
-//! Ticket keys of the process: drawn and replaced here, or read from a file that is watched. Every worker
-//! has the same ones, so that a client resumes on any of them, and seals under a part of its own.
+//! Ticket keys of the process: drawn and replaced here, read from a file that is watched, or derived by a token. Every
+//! worker has the same ones, so that a client resumes on any of them, and seals under a part of its own.
+
+mod derivation;
+mod epochs;
+mod token;
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +12,13 @@ use countersign_proto::ticket::{KEY_BYTES_MIN, WORKER_BYTES};
 use countersign_proto::{TicketKey, TicketKeys};
 use zeroize::Zeroizing;
 
-use crate::config::{Config, Stamp, TICKET_KEYS_KEPT_MAX, TicketKeyFile};
+use self::token::TokenKeys;
+use crate::config::{
+    Config, ConfigError, Stamp, TICKET_KEYS_KEPT_MAX, TicketKeyFile, TicketKeySource,
+    TokenTicketKeys,
+};
+
+pub use self::token::check_ticket_keys;
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -17,6 +27,17 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no randomness can be had from the operating system")]
 pub struct NoRandomness;
+
+/// Why there are no ticket keys to begin with.
+#[derive(Debug, thiserror::Error)]
+pub enum TicketKeysError {
+    /// None can be drawn.
+    #[error("{0}")]
+    NoRandomness(#[from] NoRandomness),
+    /// The token derives none.
+    #[error("{0}")]
+    Token(ConfigError),
+}
 
 /// The keys, the first of which seals.
 pub(super) struct TicketKeyring {
@@ -41,6 +62,7 @@ enum Source {
         path: std::path::PathBuf,
         stamp: Option<Stamp>,
     },
+    Token(Box<TokenKeys>),
 }
 
 /// What came of looking after the keys.
@@ -55,25 +77,34 @@ pub(super) enum Change {
 
 impl TicketKeyring {
     /// The keys that a configuration begins with.
-    pub(super) fn start(config: &Config, now: Instant) -> Result<Self, NoRandomness> {
+    pub(super) fn start(config: &Config, now: Instant) -> Result<Self, TicketKeysError> {
         let (keys, source) = match &config.ticket_keys {
-            Some(file) => of_file(file),
+            Some(TicketKeySource::File(file)) => of_file(file),
+            Some(TicketKeySource::Token(token)) => of_token(token, config)?,
             None => (vec![draw()?], Source::Drawn { at: now }),
         };
         Ok(Self { generation: 1, keys, source, looked_at: now })
     }
 
     /// Those of another configuration, which has just been loaded. Keys of our own live on where both
-    /// configurations leave them to us.
+    /// configurations leave them to us, and those of a token where both name it.
     pub(super) fn reload(
         &self,
         config: &Config,
         now: Instant,
-    ) -> Result<Option<Self>, NoRandomness> {
+    ) -> Result<Option<Self>, TicketKeysError> {
         let (keys, source) = match (&config.ticket_keys, &self.source) {
             (None, Source::Drawn { .. }) => return Ok(None),
-            (None, Source::File { .. }) => (vec![draw()?], Source::Drawn { at: now }),
-            (Some(file), _) => of_file(file),
+            (None, _) => (vec![draw()?], Source::Drawn { at: now }),
+            (Some(TicketKeySource::File(file)), _) => of_file(file),
+            (Some(TicketKeySource::Token(token)), source) => {
+                if let Source::Token(keys) = source
+                    && keys.are_of(token).map_err(|problem| refused(token, problem))?
+                {
+                    return Ok(None);
+                }
+                of_token(token, config)?
+            }
         };
         Ok(Some(Self { generation: self.generation + 1, keys, source, looked_at: now }))
     }
@@ -94,6 +125,13 @@ impl TicketKeyring {
                 } else {
                     Change::None
                 }
+            }
+            Source::Token(token) => {
+                let change = token.tend(config.longest_ticket(), now);
+                if change == Change::Changed {
+                    self.keys = token.keys().into_iter().map(Key::lasting).collect();
+                }
+                change
             }
             Source::File { .. } if now.duration_since(self.looked_at) < LOOK => Change::None,
             Source::File { path, stamp } => {
@@ -145,9 +183,30 @@ impl TicketKeyring {
     }
 }
 
+impl Key {
+    /// One that others replace.
+    fn lasting(key: TicketKey) -> Self {
+        Self { key, retired_at: None }
+    }
+}
+
 fn of_file(file: &TicketKeyFile) -> (Vec<Key>, Source) {
-    let keys = file.keys.iter().map(|key| Key { key: key.clone(), retired_at: None }).collect();
+    let keys = file.keys.iter().cloned().map(Key::lasting).collect();
     (keys, Source::File { path: file.path.clone(), stamp: Some(file.stamp) })
+}
+
+fn of_token(
+    token: &TokenTicketKeys,
+    config: &Config,
+) -> Result<(Vec<Key>, Source), TicketKeysError> {
+    let keys = TokenKeys::open(token, config.longest_ticket());
+    let keys = keys.map_err(|problem| refused(token, problem))?;
+    let now = keys.keys().into_iter().map(Key::lasting).collect();
+    Ok((now, Source::Token(Box::new(keys))))
+}
+
+fn refused(token: &TokenTicketKeys, problem: String) -> TicketKeysError {
+    TicketKeysError::Token(token.place.wrong(problem))
 }
 
 fn draw() -> Result<Key, NoRandomness> {
@@ -179,7 +238,7 @@ mod tests {
             max_handshakes: 1,
             drain_timeout: HOUR,
             log_connections: LoggedConnections::All,
-            ticket_keys,
+            ticket_keys: ticket_keys.map(TicketKeySource::File),
             ticket_key_lifetime: HOUR,
             tokens: crate::config::TokenRules::default(),
             admin: None,

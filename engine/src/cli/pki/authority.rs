@@ -14,7 +14,7 @@ use x509_parser::oid_registry::OID_X509_COMMON_NAME;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::error::{PkiError, Result};
-use super::key::CaKey;
+use super::key::{CaKey, CaSigning};
 use super::moment::{Lifetime, Moment};
 use super::names::Names;
 use super::serial::Serial;
@@ -135,7 +135,7 @@ impl Authority {
     /// A root, signed by itself.
     pub(crate) fn root(content: &Content, key: CaKey) -> Result<Self> {
         let certificate =
-            content.params()?.self_signed(&&*key).map_err(PkiError::crypto("sign the root"))?;
+            content.params()?.self_signed(&&*key).map_err(failed(&*key, "sign the root"))?;
         Self::new(certificate.into(), key).map_err(PkiError::Refused)
     }
 
@@ -179,7 +179,7 @@ impl Authority {
         public_key: &impl PublicKeyData,
     ) -> Result<CertificateDer<'static>> {
         let signed = content.params()?.signed_by(public_key, &self.issuer());
-        Ok(signed.map_err(PkiError::crypto("sign the certificate"))?.into())
+        Ok(signed.map_err(failed(&*self.key, "sign the certificate"))?.into())
     }
 
     /// Signs a complete CRL of these certificates (RFC 5280 §5).
@@ -198,11 +198,22 @@ impl Authority {
             revoked_certs: revoked,
             key_identifier_method: self.params.key_identifier_method.clone(),
         };
-        params.signed_by(&self.issuer()).map_err(PkiError::crypto("sign the CRL"))
+        params.signed_by(&self.issuer()).map_err(failed(&*self.key, "sign the CRL"))
     }
 
     fn issuer(&self) -> Issuer<'_, &dyn SigningKey> {
         Issuer::from_params(&self.params, &*self.key)
+    }
+}
+
+/// For `map_err` where a CA's key was to sign.
+fn failed<'a>(
+    key: &'a dyn CaSigning,
+    doing: &'static str,
+) -> impl FnOnce(rcgen::Error) -> PkiError + 'a {
+    move |error| PkiError::Crypto {
+        doing,
+        problem: key.problem().unwrap_or_else(|| error.to_string()),
     }
 }
 

@@ -83,14 +83,16 @@ impl Estate {
         let path = self.directory.file(certificate);
         let certificate = first_certificate(&path)?;
         let key_path = self.directory.file(key);
-        if let Ok(found) = key_path.metadata()
+        if !key::is_token(key)
+            && let Ok(found) = key_path.metadata()
             && found.permissions().mode() & 0o077 != 0
         {
             let mode = found.permissions().mode() & 0o777;
             let key = key_path.display();
             warn(&[format!("a CA's key is open to others (mode {mode:03o}): chmod 600 {key}")]);
         }
-        let key = key::open(key, self.directory.path())?;
+        let spki = public_key(&path, &certificate)?;
+        let key = key::open(key, self.directory.path(), &spki)?;
         Authority::new(certificate, key).map_err(|problem| PkiError::content(&path, problem))
     }
 
@@ -208,6 +210,14 @@ pub(super) fn first_certificate(path: &Path) -> Result<CertificateDer<'static>> 
 /// The certificates of a PEM file, at least one.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     config::certificates(path).map_err(|problem| PkiError::content(path, problem))
+}
+
+/// Its SubjectPublicKeyInfo, DER.
+fn public_key(path: &Path, certificate: &CertificateDer<'_>) -> Result<Vec<u8>> {
+    let parsed = x509_parser::parse_x509_certificate(certificate);
+    parsed.map(|(_, parsed)| parsed.public_key().raw.to_vec()).map_err(|error| {
+        PkiError::content(path, format!("the certificate cannot be parsed: {error}"))
+    })
 }
 
 /// Its serial number, if it is one of the kind that we give.

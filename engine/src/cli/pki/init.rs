@@ -13,7 +13,7 @@ use super::directory::{
 use super::error::{PkiError, Result};
 use super::estate::Estate;
 use super::index::{Founded, Index, Issued, Published, Record};
-use super::key::{self, KeyKind};
+use super::key::{self, CaKey, KeyKind, Place};
 use super::moment::{Lifetime, Moment};
 use super::names;
 use super::{Report, add, command, issue};
@@ -41,9 +41,13 @@ pub(super) struct InitArguments {
     /// Keys of both CAs.
     #[arg(long, value_name = "KIND", value_enum, default_value = "p256")]
     key_type: KeyKind,
-    /// Have the intermediate sign with this key, a PEM file, instead of a new one; it stays where it is.
-    #[arg(long, value_name = "FILE")]
+    /// Have the intermediate sign with this key instead of a new file: a PEM file, which stays where it is, or a
+    /// pkcs11: URI. A token's key that is not there is made in it; a URI without object and id means both CAs' keys.
+    #[arg(long, value_name = "FILE|URI")]
     key: Option<String>,
+    /// The same for the root.
+    #[arg(long, value_name = "FILE|URI")]
+    root_key: Option<String>,
     /// How long the root lives.
     #[arg(long, value_name = "TIME", value_parser = Lifetime::parse, default_value = "10y")]
     root_lifetime: Lifetime,
@@ -57,7 +61,7 @@ pub(super) fn init(path: &Path, arguments: &InitArguments, now: Moment) -> Resul
         Some(name) => check_name(name)?,
         None => format!("Countersign PKI {}", random_digits()?),
     };
-    let given = arguments.key.as_deref().map(given_key).transpose()?;
+    let given = Given::read(arguments)?;
     let directory = Directory::new(path);
     let lock = directory.make()?;
 
@@ -65,25 +69,19 @@ pub(super) fn init(path: &Path, arguments: &InitArguments, now: Moment) -> Resul
     let mut content =
         Content::of_authority(Kind::Intermediate, &name, now, arguments.intermediate_lifetime)?;
     content.not_after = content.not_after.min(root_content.not_after);
-    let root_key = arguments.key_type.generate()?;
-    write_key(&directory, ROOT_KEY, &root_key)?;
-    let root = Authority::root(&root_content, Box::new(root_key))?;
-    let (key, place) = match given {
-        Some(given) => given,
-        None => {
-            let key = arguments.key_type.generate()?;
-            write_key(&directory, INTERMEDIATE_KEY, &key)?;
-            (key, INTERMEDIATE_KEY.to_owned())
-        }
-    };
-    let intermediate = root.intermediate(&content, Box::new(key))?;
+    let mut keys = Keys { directory: &directory, kind: arguments.key_type, made: Vec::new() };
+    let (root_key, root_place) = keys.take(given.root, &root_content, ROOT_KEY)?;
+    let root = Authority::root(&root_content, root_key)?;
+    let (key, place) = keys.take(given.intermediate, &content, INTERMEDIATE_KEY)?;
+    let intermediate = root.intermediate(&content, key)?;
+    let made = keys.made;
     for (name, authority) in [(ROOT, &root), (CLIENTS_CA, &root), (INTERMEDIATE, &intermediate)] {
         let pem = issue::pem(authority.certificate());
         directory.write(name, pem.as_bytes(), Readers::Everybody)?;
     }
 
     // Last: a directory without an index is no PKI yet.
-    let founded = Founded::new(now, name, ROOT_KEY.to_owned(), place);
+    let founded = Founded::new(now, name, root_place, place);
     let index = Index::new(&directory, founded)?;
     let mut estate = Estate::new(directory, index, lock);
     estate.index.add(vec![
@@ -92,10 +90,93 @@ pub(super) fn init(path: &Path, arguments: &InitArguments, now: Moment) -> Resul
     ])?;
     let published = estate.publish(Vec::new(), now, None, false)?;
 
-    Ok(Report::new(tell(path, &estate.index, &published)))
+    Ok(Report::new(tell(path, &estate.index, &published, &made)))
 }
 
-fn tell(path: &Path, index: &Index, published: &Published) -> String {
+/// The keys that were given on the command line.
+struct Given {
+    root: Option<GivenKey>,
+    intermediate: Option<GivenKey>,
+}
+
+/// A key that is there already, or that a token shall make.
+enum GivenKey {
+    /// With its path, which holds from any directory.
+    File(KeyPair, String),
+    Token(Box<Place>),
+}
+
+impl Given {
+    fn read(arguments: &InitArguments) -> Result<Self> {
+        let read = |place: &Option<String>| place.as_deref().map(GivenKey::read).transpose();
+        let (mut root, intermediate) = (read(&arguments.root_key)?, read(&arguments.key)?);
+        // A token alone: it has both.
+        if let (None, Some(GivenKey::Token(place))) = (&root, &intermediate)
+            && !place.names_key()
+        {
+            root = Some(GivenKey::Token(place.clone()));
+        }
+        Ok(Self { root, intermediate })
+    }
+}
+
+impl GivenKey {
+    fn read(place: &str) -> Result<Self> {
+        if key::is_token(place) {
+            let place = Place::parse(place)?;
+            place.reach()?;
+            return Ok(Self::Token(Box::new(place)));
+        }
+        let path = Path::new(place);
+        let key = key::read(path)?;
+        let absolute = std::path::absolute(path).map_err(PkiError::file("find", path))?;
+        let text = absolute.into_os_string().into_string().map_err(|_| {
+            PkiError::content(
+                path,
+                "the path is not UTF-8, and the index could not name it; move the key",
+            )
+        })?;
+        Ok(Self::File(key, text))
+    }
+}
+
+/// Where the CAs' keys come from.
+struct Keys<'a> {
+    directory: &'a Directory,
+    kind: KeyKind,
+    /// What tokens have made.
+    made: Vec<String>,
+}
+
+impl Keys<'_> {
+    /// The key of the CA that `content` is about, and what the index says of where it is.
+    fn take(
+        &mut self,
+        given: Option<GivenKey>,
+        content: &Content,
+        file: &str,
+    ) -> Result<(CaKey, String)> {
+        match given {
+            Some(GivenKey::File(key, place)) => Ok((Box::new(key), place)),
+            Some(GivenKey::Token(place)) => {
+                let label = content.names.cn.as_deref().unwrap_or_default();
+                let id = content.serial.bytes();
+                let (key, place, is_new) = place.open_or_make(self.kind, label, &id)?;
+                if is_new {
+                    self.made.push(place.text());
+                }
+                Ok((Box::new(key), place.text()))
+            }
+            None => {
+                let key = self.kind.generate()?;
+                self.directory.write(file, key.serialize_pem().as_bytes(), Readers::Owner)?;
+                Ok((Box::new(key), file.to_owned()))
+            }
+        }
+    }
+}
+
+fn tell(path: &Path, index: &Index, published: &Published, made: &[String]) -> String {
     let until = |kind| {
         let ca = index.issued.iter().find(|issued| issued.kind == kind);
         ca.map_or_else(String::new, |ca| ca.not_after.to_string())
@@ -107,10 +188,16 @@ fn tell(path: &Path, index: &Index, published: &Published) -> String {
         (INTERMEDIATE, format!("the CA that issues, until {}", until(Kind::Intermediate))),
         (CLIENTS_CA, "what client_ca names".to_owned()),
         (CRLS, format!("what is revoked: nothing; good until {}", published.next_update)),
-        (&index.founded.root_key, SECRET.to_owned()),
-        (&index.founded.intermediate_key, SECRET.to_owned()),
     ] {
         add(&mut text, format_args!("  {:<24} {what}", path.join(file).display()));
+    }
+    for place in [&index.founded.root_key, &index.founded.intermediate_key] {
+        if !key::is_token(place) {
+            add(&mut text, format_args!("  {:<24} {SECRET}", path.join(place).display()));
+            continue;
+        }
+        let how = if made.contains(place) { "made in its token" } else { "found in its token" };
+        add(&mut text, format_args!("  {place}\n  {:<24} {how}, which it does not leave", ""));
     }
     add(&mut text, format_args!("Next:"));
     for words in ["issue server localhost", "issue client alice"] {
@@ -138,25 +225,6 @@ fn random_digits() -> Result<String> {
         problem: "the random number generator failed".into(),
     })?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// A key that is there already, and where: by a path that holds from any directory.
-fn given_key(place: &str) -> Result<(KeyPair, String)> {
-    key::refuse_token(place)?;
-    let path = Path::new(place);
-    let key = key::read(path)?;
-    let absolute = std::path::absolute(path).map_err(PkiError::file("find", path))?;
-    let text = absolute.into_os_string().into_string().map_err(|_| {
-        PkiError::content(
-            path,
-            "the path is not UTF-8, and the index could not name it; move the key",
-        )
-    })?;
-    Ok((key, text))
-}
-
-fn write_key(directory: &Directory, name: &str, key: &KeyPair) -> Result<()> {
-    directory.write(name, key.serialize_pem().as_bytes(), Readers::Owner)
 }
 
 fn record(content: &Content, now: Moment, file: &str) -> Issued {

@@ -1,7 +1,9 @@
 //! Keys: those that are made here, and where a CA's key is.
 //!
-//! A CA signs through rcgen's `SigningKey` alone. [`open`] is the only place that knows what is behind it;
-//! a key that never leaves its token becomes another arm of it.
+//! A CA signs through [`CaSigning`] alone. [`open`] is the only place that knows what is behind it: a PEM file, or a
+//! key that never leaves its token.
+
+mod token;
 
 use std::path::Path;
 
@@ -16,8 +18,20 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use super::error::{PkiError, Result};
 use crate::config;
 
+pub(super) use token::{Place, is_token};
+
 /// The key of a CA, wherever it is.
-pub(crate) type CaKey = Box<dyn SigningKey>;
+pub(crate) type CaKey = Box<dyn CaSigning>;
+
+/// What a CA signs with.
+pub(crate) trait CaSigning: SigningKey {
+    /// Why it did not sign, where there is more to say than rcgen can.
+    fn problem(&self) -> Option<String> {
+        None
+    }
+}
+
+impl CaSigning for KeyPair {}
 
 /// Algorithm and size of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,6 +78,21 @@ impl KeyKind {
     }
 }
 
+impl KeyKind {
+    /// The same in a token's words.
+    fn in_token(self) -> countersign_hsm::KeyKind {
+        use countersign_hsm::KeyKind as InToken;
+        match self {
+            Self::P256 => InToken::EcP256,
+            Self::P384 => InToken::EcP384,
+            Self::Ed25519 => InToken::Ed25519,
+            Self::Rsa2048 => InToken::Rsa { bits: 2048 },
+            Self::Rsa3072 => InToken::Rsa { bits: 3072 },
+            Self::Rsa4096 => InToken::Rsa { bits: 4096 },
+        }
+    }
+}
+
 /// As PKCS#8 version 1 (RFC 5208): OpenSSL 3.0 does not read the version 2 that rcgen writes.
 fn ed25519() -> std::result::Result<KeyPair, rcgen::Error> {
     let made = Ed25519KeyPair::generate().map_err(|_| rcgen::Error::RingUnspecified)?;
@@ -71,9 +100,12 @@ fn ed25519() -> std::result::Result<KeyPair, rcgen::Error> {
     KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8.as_ref()), &PKCS_ED25519)
 }
 
-/// The key that `place` names: a path, from the PKI's directory if it is relative.
-pub(super) fn open(place: &str, directory: &Path) -> Result<CaKey> {
-    refuse_token(place)?;
+/// The key that `place` names: a `pkcs11:` URI, or a path, from the PKI's directory if it is relative. `spki` is the
+/// public key of the certificate that it is for, DER.
+pub(super) fn open(place: &str, directory: &Path, spki: &[u8]) -> Result<CaKey> {
+    if is_token(place) {
+        return Ok(Box::new(Place::parse(place)?.open(spki)?));
+    }
     Ok(Box::new(read(&directory.join(place))?))
 }
 
@@ -81,16 +113,6 @@ pub(super) fn open(place: &str, directory: &Path) -> Result<CaKey> {
 pub(super) fn read(path: &Path) -> Result<KeyPair> {
     let key = config::private_key(path).map_err(|problem| PkiError::content(path, problem))?;
     KeyPair::try_from(&key).map_err(|error| PkiError::content(path, error.to_string()))
-}
-
-/// A PKCS#11 URI (RFC 7512) is no path.
-pub(super) fn refuse_token(place: &str) -> Result<()> {
-    if place.starts_with("pkcs11:") {
-        return Err(PkiError::Refused(format!(
-            "{place}: keys in a PKCS#11 token are not supported yet; give the path of a PEM file"
-        )));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -44,6 +44,10 @@ impl Serial {
         if digits.len().is_multiple_of(2) { Self::from_der(&bytes) } else { None }
     }
 
+    pub(super) fn bytes(self) -> [u8; BYTES] {
+        self.0
+    }
+
     pub(super) fn number(self) -> rcgen::SerialNumber {
         rcgen::SerialNumber::from_slice(&self.0)
     }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use countersign_hsm::KeyClass;
 use countersign_proto::Resumption;
 use countersign_proto::limits::{TICKET_LIFETIME_MAX, TICKET_LINEAGE_MAX};
 
 use super::credentials;
+use super::tokens::Settings;
 use crate::config::errors::{At, Problems};
-use crate::config::raw::{Raw, RawListener};
-use crate::config::ticket_keys::TicketKeyFile;
+use crate::config::raw::{Raw, RawListener, RawTicketKeys};
+use crate::config::ticket_keys::{TicketKeyFile, TicketKeySource, TokenTicketKeys};
 use crate::config::{ListenerConfig, TICKET_KEYS_KEPT_MAX};
 
 /// How long a key seals that is nobody's but this process', by default.
@@ -34,35 +36,82 @@ pub(super) fn resumption(raw: &RawListener, problems: &mut Problems<'_>) -> Resu
     resumption
 }
 
-/// The keys that are read from a file, and how long one of ours seals otherwise.
+/// Where the keys come from, and how long one of ours seals otherwise.
 pub(super) fn keys(
     raw: &Raw,
     listeners: &[ListenerConfig],
+    tokens: &Settings,
     problems: &mut Problems<'_>,
-) -> (Option<TicketKeyFile>, Duration) {
-    let file = raw.ticket_keys.as_ref().and_then(|at| {
-        let path = credentials::path(&at.value);
-        let result = TicketKeyFile::read(&at.value).map_err(|problem| format!("{path}: {problem}"));
-        problems.keep(&at.spot, result)
+) -> (Option<TicketKeySource>, Duration) {
+    let source = raw.ticket_keys.as_ref().and_then(|raw| match raw {
+        RawTicketKeys::File(at) => {
+            let path = credentials::path(&at.value);
+            let result =
+                TicketKeyFile::read(&at.value).map_err(|problem| format!("{path}: {problem}"));
+            problems.keep(&at.spot, result).map(TicketKeySource::File)
+        }
+        RawTicketKeys::Uri(spot) => {
+            problems.error(
+                spot,
+                "it is no file; keys that are derived by a token are written as a table: `ticket_keys = { derive = \"pkcs11:...\" }`",
+            );
+            None
+        }
+        RawTicketKeys::Token { derive, epoch } => {
+            let epoch = epoch.as_ref().map_or(KEY_LIFETIME, |at| {
+                let epoch = in_bounds(at, KEY_LIFETIME_MAX, "720h", problems);
+                check_kept(at, listeners, problems);
+                epoch
+            });
+            derived(derive.as_ref()?, epoch, tokens, problems).map(|token| TicketKeySource::Token(Box::new(token)))
+        }
     });
-    let Some(at) = &raw.ticket_key_lifetime else { return (file, KEY_LIFETIME) };
-    if raw.ticket_keys.is_some() {
-        problems.warning(
+    let Some(at) = &raw.ticket_key_lifetime else { return (source, KEY_LIFETIME) };
+    match raw.ticket_keys {
+        None => {}
+        Some(RawTicketKeys::File(_) | RawTicketKeys::Uri(_)) => problems.warning(
             &at.spot,
             "it has no effect: the keys come from ticket_keys, and whoever writes that file replaces them",
-        );
+        ),
+        Some(RawTicketKeys::Token { .. }) => problems.warning(
+            &at.spot,
+            "it has no effect: a token derives the keys, a new one in each ticket_keys.epoch",
+        ),
     }
     let lifetime = in_bounds(at, KEY_LIFETIME_MAX, "720h", problems);
-    let longest = longest_ticket(listeners);
-    if longest.as_secs() / lifetime.as_secs().max(1) >= TICKET_KEYS_KEPT_MAX as u64 {
+    check_kept(at, listeners, problems);
+    (source, lifetime)
+}
+
+/// Keys that follow upon each other so fast must not be too many while their tickets live.
+fn check_kept(at: &At<Duration>, listeners: &[ListenerConfig], problems: &mut Problems<'_>) {
+    let (each, longest) = (at.value, longest_ticket(listeners));
+    if longest.as_secs() / each.as_secs().max(1) >= TICKET_KEYS_KEPT_MAX as u64 {
         problems.error(
             &at.spot,
             format_args!(
-                "it is {lifetime:?}, and a ticket may be good for {longest:?}: more than {TICKET_KEYS_KEPT_MAX} keys would have to be kept; make it longer, or a listener's ticket_lifetime shorter"
+                "it is {each:?}, and a ticket may be good for {longest:?}: more than {TICKET_KEYS_KEPT_MAX} keys would have to be kept; make it longer, or a listener's ticket_lifetime shorter"
             ),
         );
     }
-    (file, lifetime)
+}
+
+/// A key in a token.
+fn derived(
+    at: &At<String>,
+    epoch: Duration,
+    tokens: &Settings,
+    problems: &mut Problems<'_>,
+) -> Option<TokenTicketKeys> {
+    let place = tokens.place(at, problems)?;
+    if place.uri.class().is_some_and(|class| class != KeyClass::Secret) {
+        problems.error(
+            &at.spot,
+            "it names no secret key; write `type=secret-key`, or leave the type out",
+        );
+        return None;
+    }
+    Some(TokenTicketKeys { place, epoch })
 }
 
 /// As long as any listener's ticket is good, the key that sealed it is kept.

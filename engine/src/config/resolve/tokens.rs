@@ -184,7 +184,12 @@ impl Settings {
         is_whole.then(|| Arc::new(TokenKeyConfig { places, certificate }))
     }
 
-    fn place(&self, at: &At<String>, problems: &mut Problems<'_>) -> Option<TokenKeyPlace> {
+    /// A key in one token, by its URI.
+    pub(super) fn place(
+        &self,
+        at: &At<String>,
+        problems: &mut Problems<'_>,
+    ) -> Option<TokenKeyPlace> {
         let uri = problems.keep(&at.spot, Uri::parse(&at.value))?;
         let is_named = uri.module_path().is_some() || uri.module_name().is_some();
         let named =
