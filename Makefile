@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test lint advisories soak simulate bench counts perf clean
+.PHONY: help demo build test lint advisories soak simulate fuzz bench counts perf clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # One profile for the demo, the tests and the lints, so that aws-lc is built once.
@@ -18,6 +18,7 @@ help: ## Show the targets
 	@echo '  make demo ONCE=1                 ends by itself'
 	@echo '  make demo LISTEN=127.0.0.1:9443  another address'
 	@echo '  make simulate SECONDS=60         another duration'
+	@echo '  make fuzz ONLY=chain SECONDS=60  one target; its names: chain, crl, hello, ocsp, proxy, ...'
 	@echo '  make perf QUICK=1                a few minutes; perf/README.md has all of its variables'
 	@echo '  make bench ONLY=relay SECONDS=1  one group, a second for each of its figures'
 	@echo '  make counts ACCEPT=1             take the counts as they are now for right'
@@ -62,6 +63,12 @@ soak: ## Run what takes long of the tests from outside: HUP under load for half 
 simulate: ## Run the simulator for SECONDS (600): new seeds, a failure prints its own
 	COUNTERSIGN_SIMULATE_SECONDS=$(or $(SECONDS),600) \
 		cargo test --locked $(PROFILE) -p countersign-tests --test simulation -- --ignored --exact long --nocapture
+
+fuzz: ## Run the fuzz targets, or ONLY those, for SECONDS (60) each; what fails goes to target/fuzz
+	@.ci/system-packages build
+	cargo build --locked $(PROFILE) -p countersign-fuzz
+	@$(TARGET)/checked/countersign-fuzz $(ONLY) --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) \
+		--findings $(TARGET)/fuzz
 
 bench: ## Run the benches of ONLY (all), SECONDS (5) for each figure; built as a release is
 	@.ci/system-packages build

@@ -365,6 +365,19 @@ impl Config {
         resolve::resolve(&raw, problems)
     }
 
+    /// Checks what can be said of a configuration file's content alone: its syntax, its keys, the kinds of their
+    /// values. Opens no file and looks nothing up; for fuzzing, any bytes may be asked about.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first.
+    pub fn check_text(name: &str, content: Vec<u8>) -> Result<(), ConfigErrors> {
+        let source = document::text(name.to_owned(), content)?;
+        let mut problems = Problems::new(Some(&source));
+        let root = document::parse(&source, &mut problems);
+        Raw::read(root, Path::new(""));
+        problems.finish().map(drop)
+    }
+
     /// How long the ticket of any listener may be good.
     #[must_use]
     pub fn longest_ticket(&self) -> Duration {

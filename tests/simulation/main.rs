@@ -92,8 +92,8 @@ fn every_world_keeps_every_invariant() {
 fn every_reason_was_provoked() {
     // A fault of the program cannot be provoked, it is hoped. Names and protocols are the
     // configuration's: real clients ask for wrong ones in tests/wire. A key is exhausted after 2^24
-    // records; the tests of the record layer lower that. There are no revocation lists and no responders:
-    // tests/wire has real ones.
+    // records; the tests of the record layer lower that. There are no revocation lists, no responders and no
+    // tokens: tests/wire has real ones.
     let elsewhere = [
         Reason::Internal,
         Reason::UnknownServerName,
@@ -103,6 +103,9 @@ fn every_reason_was_provoked() {
         Reason::RevocationUnknown,
         Reason::RevocationListExpired,
         Reason::RevocationNotAnswered,
+        Reason::TokenUnavailable,
+        Reason::TokenBusy,
+        Reason::TokenWrongSignature,
     ];
     let wanted: Vec<_> = Reason::ALL
         .iter()

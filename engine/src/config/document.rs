@@ -17,14 +17,22 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Reads the text of a file.
 pub(super) fn read(path: &Path) -> Result<Source, ConfigErrors> {
     let name = path.display().to_string();
+    let unreadable = |error| {
+        let problem = format!("the configuration cannot be read: {error}");
+        ConfigErrors(vec![ConfigError { location: None, what: name.clone(), problem }])
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    text(name, bytes)
+}
+
+/// The text in the bytes of the file `name`.
+pub(super) fn text(name: String, bytes: Vec<u8>) -> Result<Source, ConfigErrors> {
     let wrong = |problem: String| {
         let error = ConfigError { location: None, what: name.clone(), problem };
         ConfigErrors(vec![error])
     };
-    let unreadable = |error| wrong(format!("the configuration cannot be read: {error}"));
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(wrong(format!(
             "it is larger than {FILE_BYTES_MAX} bytes; a configuration is a small text file"

@@ -115,7 +115,8 @@ pub(super) struct Problems<'a> {
     warnings: Vec<(usize, ConfigError)>,
     /// Errors that were not kept.
     more: usize,
-    /// Lines whose meaning is lost to a syntax error: what seems wrong there is only a consequence.
+    /// Lines whose meaning is lost to a syntax error: what seems wrong there is only a consequence. In their order,
+    /// and apart: a text may have an error on each of its lines, and each is looked for here.
     lost: Vec<Range<usize>>,
 }
 
@@ -144,10 +145,15 @@ impl<'a> Problems<'a> {
         }
     }
 
-    /// A syntax error. `lost` are the lines whose meaning it takes away.
+    /// A syntax error, told in the order of the file. `lost` are the lines whose meaning it takes away.
     pub(super) fn syntax(&mut self, spot: &Spot, problem: impl fmt::Display, lost: Range<usize>) {
         self.error(spot, problem);
-        self.lost.push(lost);
+        match self.lost.last_mut() {
+            Some(last) if last.contains(&lost.start) || last.end == lost.start => {
+                last.end = last.end.max(lost.end);
+            }
+            _ => self.lost.push(lost),
+        }
     }
 
     pub(super) fn warning(&mut self, spot: &Spot, problem: impl fmt::Display) {
@@ -211,7 +217,8 @@ impl<'a> Problems<'a> {
     fn is_lost(&self, spot: &Spot) -> bool {
         let (Some(source), Some(span)) = (self.source, &spot.span) else { return false };
         let line = source.line(span.start);
-        self.lost.iter().any(|lines| lines.contains(&line))
+        let place = self.lost.partition_point(|lines| lines.end <= line);
+        self.lost.get(place).is_some_and(|lines| lines.contains(&line))
     }
 
     fn describe(&self, spot: &Spot, problem: impl fmt::Display) -> (usize, ConfigError) {

@@ -19,13 +19,17 @@ pub(super) struct Source {
     pub(super) text: String,
     /// The offset of each line's first byte.
     lines: Vec<usize>,
+    /// The text's length without the line ends at its end.
+    written: usize,
 }
 
 impl Source {
     pub(super) fn new(path: String, text: String) -> Self {
         let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(starts.map(|(offset, _)| offset + 1)).collect();
-        Self { path, text, lines }
+        // Asked for with every error: a text may have an error for each of its bytes.
+        let written = text.trim_end_matches(['\n', '\r']).len();
+        Self { path, text, lines, written }
     }
 
     /// The line of a byte, counted from 1. What lies behind the end is on the last line that has
@@ -35,8 +39,7 @@ impl Source {
     }
 
     fn line_index(&self, offset: usize) -> usize {
-        let written = self.text.trim_end_matches(['\n', '\r']).len();
-        let index = self.lines.partition_point(|start| *start <= offset.min(written));
+        let index = self.lines.partition_point(|start| *start <= offset.min(self.written));
         index.saturating_sub(1)
     }
 

@@ -30,8 +30,10 @@ use crate::tls::{ClientAuth, ClientHello, ServerCertificate, TlsVersion, Verifie
 
 pub(super) struct ExpectFinished {
     step: Step,
-    /// The start of a record, or received while a step was suspended.
+    /// The start of a record, or received while a step was suspended; behind fragments of a message.
     unread: Vec<u8>,
+    /// So many bytes of it, as [`Flight::read`] has them.
+    read: usize,
     /// The client's chain, and as the client sent it.
     chain: Option<(Arc<VerifiedChain>, Vec<CertificateDer<'static>>)>,
     tickets: Tickets,
@@ -121,6 +123,7 @@ impl ExpectFinished {
         let phase = Box::new(Self {
             step: Step::Running,
             unread: Vec::new(),
+            read: 0,
             chain: None,
             tickets: choice.tickets,
             authorized: None,
@@ -207,8 +210,9 @@ impl ExpectFinished {
         mut tls: Box<UnbufferedServerConnection>,
         input: Vec<u8>,
     ) -> Phase {
+        let read = self.read;
         self.start(core, move || {
-            let (flight, result) = flight::run(&mut tls, input);
+            let (flight, result) = flight::run(&mut tls, input, read);
             StepEnd { tls, flight, result }
         })
     }
@@ -349,7 +353,8 @@ impl ExpectFinished {
     }
 
     fn ended(mut self: Box<Self>, core: &mut Core, end: StepEnd) -> Phase {
-        let StepEnd { tls, flight: Flight { mut output, rest }, result } = end;
+        let StepEnd { tls, flight: Flight { mut output, rest, read }, result } = end;
+        self.read = read;
         self.note_facts(core, &tls);
         let advance = match result {
             Ok(advance) => advance,

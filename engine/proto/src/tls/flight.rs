@@ -15,6 +15,8 @@ pub(crate) struct Flight {
     pub(crate) output: Vec<u8>,
     /// Not used up: the start of a record, or what follows the client's Finished.
     pub(crate) rest: Vec<u8>,
+    /// So many bytes of `rest` are records that rustls has read and still needs: fragments of a message that goes on.
+    pub(crate) read: usize,
 }
 
 /// How far the handshake has come.
@@ -28,13 +30,17 @@ pub(crate) enum Advance {
     ClientClosed,
 }
 
-/// Lets `tls` process the records of `input`, up to the client's Finished.
+/// Lets `tls` process the records of `input`, up to the client's Finished. It begins with what the last run has left,
+/// of which rustls has read so many bytes: rustls must not see less than that again, and nobody else can tell where
+/// records end in it, because rustls puts fragments together there.
 pub(crate) fn run(
     tls: &mut UnbufferedServerConnection,
     mut input: Vec<u8>,
+    read: usize,
 ) -> (Flight, Result<Advance, Error>) {
     let mut output = Vec::new();
-    let (mut start, mut end) = (0, record_end(&input, 0));
+    let mut start = 0;
+    let (mut end, mut read) = reach(&input, read);
     let mut failure = None;
     let advance = loop {
         let UnbufferedStatus { discard, state, .. } =
@@ -49,13 +55,14 @@ pub(crate) fn run(
             // Its alert is to be encoded yet.
             Turn::Failed(error) if failure.is_none() => failure = Some(error),
             _ if failure.is_some() => break Advance::Waiting,
-            Turn::Blocked if end < input.len() => end = record_end(&input, end),
+            Turn::Blocked if end < input.len() => (end, read) = reach(&input, end),
             Turn::Blocked | Turn::Failed(_) => break Advance::Waiting,
             Turn::Over(advance) => break advance,
         }
     };
     input.drain(..start);
-    (Flight { output, rest: input }, failure.map_or(Ok(advance), Err))
+    let flight = Flight { output, rest: input, read: read.saturating_sub(start) };
+    (flight, failure.map_or(Ok(advance), Err))
 }
 
 /// What one state of rustls calls for.
@@ -85,14 +92,16 @@ fn turn<Data>(state: ConnectionState<'_, '_, Data>, output: &mut Vec<u8>) -> Tur
     }
 }
 
-/// The end of the record that begins at `start`; the end of `input` if that is in its middle, or if
-/// there cannot be a record of such a length: rustls then says so.
-fn record_end(input: &[u8], start: usize) -> usize {
-    let Some(&[_, _, _, high, low]) = input.get(start..start + HEADER_BYTES) else {
-        return input.len();
-    };
-    let length = usize::from(u16::from_be_bytes([high, low]));
-    input.len().min(start + HEADER_BYTES + length)
+/// How far rustls is to look where a record begins at `start`, and how far whole records reach: to its end; if that has
+/// not come, or there cannot be a record of such a length, to the end of `input` and no further than its start.
+fn reach(input: &[u8], start: usize) -> (usize, usize) {
+    let end = input.get(start..start + HEADER_BYTES).map(|header| {
+        start + HEADER_BYTES + usize::from(u16::from_be_bytes([header[3], header[4]]))
+    });
+    match end {
+        Some(end) if end <= input.len() => (end, end),
+        _ => (input.len(), start),
+    }
 }
 
 fn encode<Data>(mut data: EncodeTlsData<'_, Data>, output: &mut Vec<u8>) {

@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_reach_the_end() {
         assert_eq!(ticks(7.3), [0.0, 2.0, 4.0, 6.0, 8.0]);
-        assert_eq!(ticks(0.0).len(), 6, "an axis has a length");
+        assert!(ticks(0.0).last().is_some_and(|end| *end > 0.0), "an axis has a length");
         assert_eq!([0.25, 2_500.0, 1_250_000.0].map(number), ["0.25", "2,500", "1,250,000"]);
     }
 

@@ -1,0 +1,4 @@
+//! `crl` of countersign-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| countersign_fuzz::run("crl", data));

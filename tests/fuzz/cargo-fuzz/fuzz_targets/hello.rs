@@ -1,0 +1,4 @@
+//! `hello` of countersign-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| countersign_fuzz::run("hello", data));
