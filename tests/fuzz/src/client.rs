@@ -13,7 +13,7 @@ use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore};
 
-use crate::pki::SERVER_NAME;
+use crate::pki::{self, SERVER_NAME};
 use crate::session::{Session, Worker};
 
 /// The versions that clients speak here.
@@ -36,14 +36,13 @@ pub(crate) fn config(worker: &mut Worker, version: Version, resumes: bool) -> Ar
     };
     let pki = worker.pki();
     let own = pki.client("client.example");
-    let credentials = pki.credentials(&own);
     let mut roots = RootCertStore::empty();
     roots.add(pki.root().clone()).expect("a root");
     let mut config = ClientConfig::builder_with_provider(provider.into())
         .with_protocol_versions(&[version])
         .expect("suite and version go together")
         .with_root_certificates(roots)
-        .with_client_auth_cert(credentials.chain, credentials.key)
+        .with_client_auth_cert(pki.chain(&own), pki::key(&own))
         .expect("a key and its certificate");
     config.enable_secret_extraction = true;
     if !resumes {

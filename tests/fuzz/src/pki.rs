@@ -1,7 +1,7 @@
 //! Certificates that never change: Ed25519 keys from fixed seeds, fixed dates and serial numbers.
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use countersign_proto::{ChainLimits, ClientIdentity, Credentials, Limits, TrustDomain};
+use countersign_proto::{ChainLimits, ClientIdentity, Credentials, Limits, ServerKey, TrustDomain};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
     CrlDistributionPoint, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -129,12 +129,14 @@ impl Pki {
         Issued { der: certificate.der().clone(), key }
     }
 
-    /// An end entity's chain and key.
+    /// An end entity's chain and key, for a server.
     pub(crate) fn credentials(&self, of: &Issued) -> Credentials {
-        Credentials {
-            chain: vec![of.der.clone(), self.intermediate.der().clone()],
-            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(of.key.serialize_der())),
-        }
+        Credentials { chain: self.chain(of), key: ServerKey::Software(key(of)) }
+    }
+
+    /// What an end entity shows.
+    pub(crate) fn chain(&self, of: &Issued) -> Vec<CertificateDer<'static>> {
+        vec![of.der.clone(), self.intermediate.der().clone()]
     }
 
     /// A revocation list of the intermediate or of the root, with these serial numbers: PEM and DER.
@@ -199,4 +201,9 @@ fn key_of(name: &str) -> KeyPair {
     let pkcs8 = pair.to_pkcs8v1().expect("PKCS#8");
     KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(pkcs8.as_ref()), &PKCS_ED25519)
         .expect("an Ed25519 key")
+}
+
+/// An end entity's key.
+pub(crate) fn key(of: &Issued) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(of.key.serialize_der()))
 }
