@@ -53,6 +53,7 @@ mod shadow;
 mod start_errors;
 mod ticket_keys_token;
 mod token_configuration;
+mod token_faults;
 mod token_handshakes;
 mod token_reload;
 mod token_trouble;
