@@ -1,5 +1,7 @@
 //! The results as JSON: a document for the run, and a line for each slice.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 
@@ -11,6 +13,12 @@ use crate::study::{Results, Study};
 
 /// The version of this format.
 const VERSION: u32 = 1;
+
+/// From the folder that it was run in: results are kept and read elsewhere.
+fn shown(program: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    program.strip_prefix(here).unwrap_or(program).display().to_string()
+}
 
 /// Everything but the single slices; all values that medians stand on are there.
 pub(crate) fn document(study: &Study, results: &Results, summary: &Summary) -> Value {
@@ -25,7 +33,7 @@ pub(crate) fn document(study: &Study, results: &Results, summary: &Summary) -> V
                 "kind": system.kind.name(),
                 "version": program.ok().map(|program| &program.version),
                 "library": program.ok().map(|program| &program.library),
-                "path": program.ok().map(|program| program.path.display().to_string()),
+                "path": program.ok().map(|program| shown(&program.path)),
                 "missing": program.err().map(ToString::to_string),
                 "tickets": tickets.map(|(_, tickets)| tickets),
                 "config": pairs(&system.tweaks.config),
