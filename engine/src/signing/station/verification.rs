@@ -2,10 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
-use aws_lc_rs::signature::{self as aws, UnparsedPublicKey, VerificationAlgorithm};
 use countersign_hsm::Scheme;
-use x509_parser::prelude::FromDer as _;
-use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::StationError;
 
@@ -45,31 +42,14 @@ pub(super) fn verify(
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), StationError> {
-    let (_, parsed) = SubjectPublicKeyInfo::from_der(spki)
-        .map_err(|_| StationError::fatal("the certificate's public key cannot be read"))?;
-    let key = UnparsedPublicKey::new(algorithm(scheme), &*parsed.subject_public_key.data);
-    key.verify(message, signature).map_err(|_| {
-        StationError::fatal(format!(
-            "{uri}: the key does not belong to the certificate: its signature does not verify with the \
-             certificate's public key (SHA-256 of the SPKI: {}); the token does not tell its own",
-            sha256(spki)
-        ))
-    })
-}
-
-fn algorithm(scheme: Scheme) -> &'static dyn VerificationAlgorithm {
-    match scheme {
-        Scheme::EcdsaP256Sha256 => &aws::ECDSA_P256_SHA256_ASN1,
-        Scheme::EcdsaP384Sha384 => &aws::ECDSA_P384_SHA384_ASN1,
-        Scheme::EcdsaP521Sha512 => &aws::ECDSA_P521_SHA512_ASN1,
-        Scheme::RsaPkcs1Sha256 => &aws::RSA_PKCS1_2048_8192_SHA256,
-        Scheme::RsaPkcs1Sha384 => &aws::RSA_PKCS1_2048_8192_SHA384,
-        Scheme::RsaPkcs1Sha512 => &aws::RSA_PKCS1_2048_8192_SHA512,
-        Scheme::RsaPssSha256 => &aws::RSA_PSS_2048_8192_SHA256,
-        Scheme::RsaPssSha384 => &aws::RSA_PSS_2048_8192_SHA384,
-        Scheme::RsaPssSha512 => &aws::RSA_PSS_2048_8192_SHA512,
-        Scheme::Ed25519 => &aws::ED25519,
+    if scheme.verifies(spki, message, signature) {
+        return Ok(());
     }
+    Err(StationError::fatal(format!(
+        "{uri}: the key does not belong to the certificate: its signature does not verify with the \
+         certificate's public key (SHA-256 of the SPKI: {}); the token does not tell its own",
+        sha256(spki)
+    )))
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::signature as aws;
 use countersign_hsm::Scheme;
 use crossbeam::channel::{self, Receiver, Sender};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
@@ -15,7 +14,7 @@ use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 /// Threads that verify.
 const THREADS: usize = 2;
 
-/// A public key, ready to verify with.
+/// A public key that was looked at: a SubjectPublicKeyInfo.
 #[derive(Debug)]
 pub(super) struct PublicKey(Vec<u8>);
 
@@ -38,25 +37,13 @@ pub(super) struct Checked {
 impl PublicKey {
     /// Out of a SubjectPublicKeyInfo, DER; `None` if it is none.
     pub(super) fn of(spki: &[u8]) -> Option<Self> {
-        let (_, spki) = SubjectPublicKeyInfo::from_der(spki).ok()?;
-        Some(Self(spki.subject_public_key.data.to_vec()))
+        SubjectPublicKeyInfo::from_der(spki).ok()?;
+        Some(Self(spki.to_vec()))
     }
 
     /// Does the signature hold?
     pub(super) fn verifies(&self, scheme: Scheme, message: &[u8], signature: &[u8]) -> bool {
-        let algorithm: &dyn aws::VerificationAlgorithm = match scheme {
-            Scheme::EcdsaP256Sha256 => &aws::ECDSA_P256_SHA256_ASN1,
-            Scheme::EcdsaP384Sha384 => &aws::ECDSA_P384_SHA384_ASN1,
-            Scheme::EcdsaP521Sha512 => &aws::ECDSA_P521_SHA512_ASN1,
-            Scheme::RsaPkcs1Sha256 => &aws::RSA_PKCS1_2048_8192_SHA256,
-            Scheme::RsaPkcs1Sha384 => &aws::RSA_PKCS1_2048_8192_SHA384,
-            Scheme::RsaPkcs1Sha512 => &aws::RSA_PKCS1_2048_8192_SHA512,
-            Scheme::RsaPssSha256 => &aws::RSA_PSS_2048_8192_SHA256,
-            Scheme::RsaPssSha384 => &aws::RSA_PSS_2048_8192_SHA384,
-            Scheme::RsaPssSha512 => &aws::RSA_PSS_2048_8192_SHA512,
-            Scheme::Ed25519 => &aws::ED25519,
-        };
-        algorithm.verify_sig(&self.0, message, signature).is_ok()
+        scheme.verifies(&self.0, message, signature)
     }
 }
 
