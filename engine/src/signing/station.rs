@@ -48,6 +48,7 @@ use self::crew::{Crew, Plan};
 use self::pins::InProcess;
 use self::process::Process;
 use self::task::{Errand, ErrandWork, Found};
+use crate::config::{TokenConfig, TokenIsolation};
 
 /// The longest message that is signed. TLS signs less: at most a hash and the parameters of a key agreement.
 pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
@@ -77,6 +78,25 @@ pub struct StationSpec {
     /// Names of environment variables that the module is given in its own process, beyond
     /// [`MODULE_VARIABLES`], if they are set.
     pub environment: Vec<String>,
+}
+
+impl StationSpec {
+    /// As a token is configured.
+    pub(crate) fn of(config: &TokenConfig, pin: Option<Pin>) -> Self {
+        Self {
+            module: config.module.clone(),
+            token: config.token.clone(),
+            pin,
+            isolation: match config.isolation {
+                TokenIsolation::Process => Isolation::Process,
+                TokenIsolation::Thread => Isolation::Thread,
+            },
+            lanes: LaneLimits { least: config.lanes, most: config.max_sessions },
+            queue: config.queue,
+            deadline: config.operation_timeout,
+            environment: config.environment.clone(),
+        }
+    }
 }
 
 /// Where a vendor's module is loaded.

@@ -16,10 +16,10 @@ use countersign_proto::ticket::KEY_BYTES_MIN;
 use crossbeam::channel::{Receiver, TryRecvError, bounded};
 use zeroize::Zeroizing;
 
-use crate::config::{TokenIsolation, TokenTicketKeys};
+use crate::config::TokenTicketKeys;
 use crate::pin;
 use crate::signing::station::{
-    Event, Isolation, LaneLimits, OnEvent, Station, StationError, StationSpec, harden,
+    Event, LaneLimits, OnEvent, Station, StationError, StationSpec, harden,
 };
 
 const LABEL: &[u8] = b"countersign ticket key v1";
@@ -104,19 +104,8 @@ fn derive(token: &TokenTicketKeys, pin: Option<Pin>, epochs: &[u64]) -> Derived 
         }
     });
     let (config, uri) = (&token.place.token, &token.place.uri);
-    let spec = StationSpec {
-        module: config.module.clone(),
-        token: config.token.clone(),
-        pin,
-        isolation: match config.isolation {
-            TokenIsolation::Process => Isolation::Process,
-            TokenIsolation::Thread => Isolation::Thread,
-        },
-        lanes: LaneLimits { least: 1, most: 1 },
-        queue: 1,
-        deadline: config.operation_timeout,
-        environment: config.environment.clone(),
-    };
+    let lanes = LaneLimits { least: 1, most: 1 };
+    let spec = StationSpec { lanes, queue: 1, ..StationSpec::of(config, pin) };
     let mut derived = Derived { keys: Vec::with_capacity(epochs.len()), problem: None };
     let result = Station::open(spec, on_event).and_then(|station| {
         let length = token.epoch.as_secs();

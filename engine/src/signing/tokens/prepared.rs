@@ -12,11 +12,9 @@ use super::dispatch::{Key, StationId};
 use super::mailbox::{Mailbox, Message};
 use super::{Held, HeldKey, StationKey, Tokens, dispatcher, name};
 use crate::config::{
-    Config, ConfigError, ConfigErrors, TokenConfig, TokenIsolation, TokenKeyConfig, TokenKeyPlace,
+    Config, ConfigError, ConfigErrors, TokenConfig, TokenKeyConfig, TokenKeyPlace,
 };
-use crate::signing::station::{
-    Event, Isolation, KeySpec, LaneLimits, OnEvent, Station, StationSpec, harden,
-};
+use crate::signing::station::{Event, KeySpec, OnEvent, Station, StationSpec, harden};
 
 /// What a configuration needs and is not there yet. Dropping it closes it.
 pub(crate) struct PreparedTokens {
@@ -148,20 +146,7 @@ impl Tokens {
         });
         let is_lost = Arc::new(AtomicBool::new(false));
         let on_event = on_event(id, Arc::clone(&self.mailbox), Arc::clone(&is_lost));
-        let spec = StationSpec {
-            module: config.module.clone(),
-            token: config.token.clone(),
-            pin,
-            isolation: match config.isolation {
-                TokenIsolation::Process => Isolation::Process,
-                TokenIsolation::Thread => Isolation::Thread,
-            },
-            lanes: LaneLimits { least: config.lanes, most: config.max_sessions },
-            queue: config.queue,
-            deadline: config.operation_timeout,
-            environment: config.environment.clone(),
-        };
-        match Station::open(spec, on_event) {
+        match Station::open(StationSpec::of(config, pin), on_event) {
             Ok(station) => {
                 let station = Arc::new(station);
                 self.mailbox.say(Message::Opened(id, station.clone()));
