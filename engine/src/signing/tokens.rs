@@ -19,12 +19,11 @@ mod mailbox;
 mod prepared;
 mod seat;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use countersign_hsm::{Pin, PinError, PinSource, Scheme, Uri};
+use countersign_hsm::{Scheme, Uri};
 use countersign_proto::{Handoff, TokenKey, Work};
 
 use self::counters::Ledger;
@@ -44,8 +43,6 @@ pub(crate) struct Tokens {
     dispatcher: Option<JoinHandle<()>>,
     stations: Vec<Held>,
     keys: Vec<HeldKey>,
-    /// A pipe can be read only once.
-    pins: HashMap<PinSource, Pin>,
     next: u64,
 }
 
@@ -94,7 +91,6 @@ impl Tokens {
             dispatcher: None,
             stations: Vec::new(),
             keys: Vec::new(),
-            pins: HashMap::new(),
             next: 0,
         }
     }
@@ -152,19 +148,6 @@ impl Tokens {
     fn forget_names(&self) {
         let names: Vec<_> = self.stations.iter().map(|held| &*held.name).collect();
         self.ledger.keep(&names);
-    }
-
-    /// The PIN of a token.
-    fn pin(&mut self, config: &TokenConfig) -> Result<Option<Pin>, PinError> {
-        let Some(source) = &config.pin_source else { return Ok(None) };
-        if let Some(pin) = self.pins.get(source) {
-            return Ok(Some(pin.clone()));
-        }
-        let pin = source.read()?;
-        if let PinSource::Descriptor(_) = source {
-            self.pins.insert(source.clone(), pin.clone());
-        }
-        Ok(Some(pin))
     }
 
     fn number(&mut self) -> u64 {

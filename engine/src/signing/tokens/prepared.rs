@@ -14,6 +14,7 @@ use super::{Held, HeldKey, StationKey, Tokens, dispatcher, name};
 use crate::config::{
     Config, ConfigError, ConfigErrors, TokenConfig, TokenKeyConfig, TokenKeyPlace,
 };
+use crate::pin;
 use crate::signing::station::{Event, KeySpec, OnEvent, Station, StationSpec, harden};
 
 /// What a configuration needs and is not there yet. Dropping it closes it.
@@ -129,7 +130,8 @@ impl Tokens {
         prepared: &mut PreparedTokens,
     ) -> Result<StationId, String> {
         self.start().map_err(|error| format!("tokens cannot be used: {error}"))?;
-        let pin = self.pin(config).map_err(|error| error.to_string())?;
+        let pin = config.pin_source.as_ref().map(pin::read).transpose();
+        let pin = pin.map_err(|error| error.to_string())?;
         let fingerprint = pin.as_ref().map(countersign_hsm::Pin::fingerprint);
         let mut open = self.stations.iter().chain(&prepared.stations);
         if let Some(held) = open.find(|held| held.is(config, fingerprint)) {
