@@ -12,7 +12,7 @@ use countersign_tests::configuration::{Configuration, ListenerSection, own_addre
 use countersign_tests::deadline::wait_for;
 use countersign_tests::http::{names, whoami};
 use countersign_tests::pki::{KeyKind, Pki, SERVER_NAME};
-use countersign_tests::test_token::{Action, Fault, TestToken};
+use countersign_tests::test_token::{Action, Counters, Fault, TestToken};
 use rustls::ClientConfig;
 
 use crate::configured::{Configured, REFUSED, ask_whoami, tls};
@@ -31,37 +31,55 @@ const OF_TOKENS: [&str; 5] = [
 struct Trouble {
     name: &'static str,
     begin: fn(&TestToken),
-    /// Whether handshakes are known to fail meanwhile; where not, all may be made good in time.
-    fails: bool,
+    shows: Shows,
+}
+
+/// By what it is seen that the trouble was there.
+enum Shows {
+    Refusals,
+    /// The engine does more of this with the token. Handshakes may all have been made good in time.
+    Repair(fn(&Counters) -> u64),
 }
 
 const fn lasting(name: &'static str, begin: fn(&TestToken)) -> Trouble {
-    Trouble { name, begin, fails: true }
+    Trouble { name, begin, shows: Shows::Refusals }
 }
 
-const fn passing(name: &'static str, begin: fn(&TestToken)) -> Trouble {
-    Trouble { name, begin, fails: false }
+const fn passing(
+    name: &'static str,
+    repair: fn(&Counters) -> u64,
+    begin: fn(&TestToken),
+) -> Trouble {
+    Trouble { name, begin, shows: Shows::Repair(repair) }
 }
 
 const TROUBLES: [Trouble; 11] = [
-    passing("its process is killed", |token| {
-        let child = token.processes().last().expect("the module's process").pid;
-        assert!(child > 1, "a process of its own");
-        let killed = Command::new("kill").args(["-9", &child.to_string()]).status();
-        assert!(killed.is_ok_and(|status| status.success()), "it is there");
-    }),
+    passing(
+        "its process is killed",
+        |did| did.initializes,
+        |token| {
+            let child = token.processes().last().expect("the module's process").pid;
+            assert!(child > 1, "a process of its own");
+            let killed = Command::new("kill").args(["-9", &child.to_string()]).status();
+            assert!(killed.is_ok_and(|status| status.success()), "it is there");
+        },
+    ),
     lasting("it is taken away", |token| token.remove(true)),
-    passing("its sessions end", TestToken::end_sessions),
-    passing("its login is lost", TestToken::end_login),
+    passing("its sessions end", |did| did.sessions_opened, TestToken::end_sessions),
+    passing("its login is lost", |did| did.logins, TestToken::end_login),
     lasting("CKR_DEVICE_ERROR", |token| fails_with(token, "CKR_DEVICE_ERROR")),
     lasting("CKR_HOST_MEMORY", |token| fails_with(token, "CKR_HOST_MEMORY")),
     lasting("CKR_FUNCTION_FAILED", |token| fails_with(token, "CKR_FUNCTION_FAILED")),
     lasting("it hangs", |token| _ = token.fault(Fault::new("C_Sign", Action::Hang))),
     lasting("it lies", |token| _ = token.fault(Fault::new("C_Sign", Action::WrongSignature))),
     lasting("its key is deleted", |token| token.delete("server", true)),
-    passing("its module crashes", |token| {
-        token.fault(Fault::new("C_Sign", Action::Abort).times(1));
-    }),
+    passing(
+        "its module crashes",
+        |did| did.initializes,
+        |token| {
+            token.fault(Fault::new("C_Sign", Action::Abort).times(1));
+        },
+    ),
 ];
 
 fn fails_with(token: &TestToken, code: &'static str) {
@@ -99,9 +117,13 @@ fn suffer(kind: KeyKind) {
             let leaving = Leaving(&crowd.is_over);
             crowd.visit(scope);
             crowd.wait_for_served(5);
+            let before = token.counters();
             (trouble.begin)(&token);
-            if trouble.fails {
-                crowd.wait_for_refused(trouble.name);
+            match trouble.shows {
+                Shows::Refusals => crowd.wait_for_refused(trouble.name),
+                Shows::Repair(of) => {
+                    token.wait_for(trouble.name, |now| of(now) > of(&before));
+                }
             }
             assert!(names(&whoami(&mut kept), "alice"), "{}: who was in stays", trouble.name);
             token.mend();
