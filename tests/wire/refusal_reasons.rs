@@ -241,6 +241,26 @@ fn no_group_in_common() {
 }
 
 #[test]
+fn no_signature_scheme_in_common() {
+    let scene = Scene::new();
+    let (alert, reason) = (AlertDescription::HandshakeFailure, "nothing_in_common");
+    // No signature of an ECDSA key at all, and none of one on our key's curve.
+    for (version, schemes) in Version::ALL
+        .into_iter()
+        .flat_map(|version| ["RSA+SHA256", "ECDSA+SHA384"].map(|schemes| (version, schemes)))
+    {
+        let identity = Some(&scene.pki.alice);
+        let name = Some(SERVER_NAME);
+        let mut arguments =
+            s_client::arguments_to(&scene.pki, scene.address, name, identity, version);
+        arguments.extend(["-sigalgs", schemes].map(str::to_owned));
+        scene.refuses_openssl(arguments, alert);
+    }
+    scene.counts(reason, 4);
+    scene.lets_alice_in();
+}
+
+#[test]
 fn what_is_not_tls() {
     let scene = Scene::new();
     scene.refuses_bytes(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", None);

@@ -153,6 +153,10 @@ reasons! {
     Internal = "internal", Bug, Some(Alert::InternalError);
 }
 
+/// In TLS 1.2 rustls has no other error for a client that takes signatures of our key's kind, and none that it makes
+/// (`rustls::server::tls12`, `emit_server_kx`). A test notices when the words change.
+const NO_SCHEME_OF_OUR_KEY: &str = "incompatible signing key";
+
 impl Reason {
     /// The reason behind an error that rustls met while it processed what the client sent. What the
     /// verifier refused it has reported itself, with more detail than fits into rustls' error.
@@ -177,6 +181,7 @@ impl Reason {
             | E::InappropriateMessage { .. }
             | E::InappropriateHandshakeMessage { .. } => Self::ProtocolViolation,
             E::AlertReceived(_) => Self::ClientAlert,
+            E::General(words) if words == NO_SCHEME_OF_OUR_KEY => Self::NothingInCommon,
             _ => Self::Internal,
         }
     }
