@@ -22,18 +22,23 @@ pub(super) struct Load {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     None,
-    OneMore,
+    More(usize),
     OneLess,
 }
 
-/// One lane more when operations wait and all are busy; one less when fewer were needed of late.
+/// More lanes, twice as many at most, when operations wait and all are busy; one less when fewer were needed of late.
+///
+/// Lanes that are between two operations look idle. Where as many wait as there are lanes, each waits for as long as a
+/// signature takes, whatever is seen of lanes at this moment.
 pub(super) fn change(limits: LaneLimits, load: Load) -> Change {
     let sessions = load.open + load.opening + load.lost;
     let least = limits.least.clamp(1, load.ceiling.max(1));
     let is_short = load.open + load.opening < least;
-    let is_full = load.waiting > 0 && load.busy >= load.open && load.opening == 0;
+    let has_queue = load.waiting > 0 && (load.busy >= load.open || load.waiting >= load.open);
+    let is_full = has_queue && load.opening == 0;
     if (is_short || is_full) && sessions < load.ceiling {
-        return Change::OneMore;
+        let wanted = if is_short { 1 } else { load.waiting.min(load.open).max(1) };
+        return Change::More(wanted.min(load.ceiling - sessions));
     }
     // One above what was needed stays, so that the next bump finds it.
     let spare = load.peak.is_some_and(|peak| load.open > peak + 1);
@@ -54,22 +59,32 @@ mod tests {
         let waiting = Load { waiting: 1, ..QUIET };
         assert_eq!(change(LIMITS, waiting), Change::None, "one is idle");
         let full = Load { busy: 4, ..waiting };
-        assert_eq!(change(LIMITS, full), Change::OneMore);
+        assert_eq!(change(LIMITS, full), Change::More(1));
         assert_eq!(change(LIMITS, Load { opening: 1, ..full }), Change::None, "one comes already");
         assert_eq!(change(LIMITS, Load { waiting: 0, ..full }), Change::None, "nobody waits");
+    }
+
+    #[test]
+    fn a_queue_as_long_as_the_lanes_doubles_them_whatever_they_seem_to_do() {
+        let queue = Load { busy: 2, waiting: 4, ..QUIET };
+        assert_eq!(change(LIMITS, queue), Change::More(4));
+        assert_eq!(change(LIMITS, Load { waiting: 900, ..queue }), Change::More(4));
+        assert_eq!(change(LIMITS, Load { waiting: 900, ceiling: 6, ..queue }), Change::More(2));
+        assert_eq!(change(LIMITS, Load { waiting: 3, ..queue }), Change::None);
+        assert_eq!(change(LIMITS, Load { waiting: 3, busy: 4, ..queue }), Change::More(3));
     }
 
     #[test]
     fn there_are_never_more_sessions_than_the_token_allows_and_hung_ones_count() {
         let full = Load { busy: 4, waiting: 9, ..QUIET };
         assert_eq!(change(LIMITS, Load { ceiling: 4, ..full }), Change::None);
-        assert_eq!(change(LIMITS, Load { lost: 3, ..full }), Change::OneMore);
+        assert_eq!(change(LIMITS, Load { lost: 3, ..full }), Change::More(1));
         assert_eq!(change(LIMITS, Load { lost: 4, ..full }), Change::None);
     }
 
     #[test]
     fn the_least_is_kept_and_what_was_not_needed_ends() {
-        assert_eq!(change(LIMITS, Load { open: 1, ..QUIET }), Change::OneMore);
+        assert_eq!(change(LIMITS, Load { open: 1, ..QUIET }), Change::More(1));
         assert_eq!(change(LIMITS, QUIET), Change::None, "it is not known what is needed");
         assert_eq!(change(LIMITS, Load { peak: Some(1), ..QUIET }), Change::OneLess);
         assert_eq!(change(LIMITS, Load { peak: Some(3), ..QUIET }), Change::None, "one to spare");

@@ -19,7 +19,7 @@ use super::{OPEN_PATIENCE, RefusalReason, StationError};
 
 /// How often it is looked whether lanes hang, at least and at most.
 const TICK_LEAST: Duration = Duration::from_millis(10);
-const TICK_MOST: Duration = Duration::from_millis(250);
+const TICK_MOST: Duration = Duration::from_millis(100);
 
 /// Over so long a time it is seen how many lanes were needed.
 const PEAK_WINDOW: Duration = Duration::from_secs(30);
@@ -148,11 +148,13 @@ impl Watch {
             return;
         }
         match change(self.core.plan.lanes, load) {
-            Change::OneMore if now >= shift.grows_from => self.add_lane(&mut state, now),
+            Change::More(wanted) if now >= shift.grows_from => {
+                (0..wanted).for_each(|_| self.add_lane(&mut state, now));
+            }
             Change::OneLess => {
                 let _ = shift.sender.try_send(Task::Retire);
             }
-            Change::None | Change::OneMore => {}
+            Change::None | Change::More(_) => {}
         }
     }
 
@@ -340,6 +342,7 @@ fn open_lane(core: Arc<Core>, place: Place) {
         Ok(session) if is_awaited => {
             place.counts.open.fetch_add(1, Ordering::Relaxed);
             core.came_back(&place.counts);
+            core.has_opened(place.berth.shift);
             // Perhaps one more is needed still.
             core.wake();
             Lane::new(core, place, session).work();
@@ -350,17 +353,26 @@ fn open_lane(core: Arc<Core>, place: Place) {
 }
 
 impl Core {
+    /// Of several sessions that are opened at once, one may be there after another was refused.
+    fn has_opened(&self, number: u64) {
+        let mut state = self.state();
+        let sessions = sessions(&state);
+        if let Some(shift) = state.shift.as_mut().filter(|shift| shift.number == number) {
+            shift.ceiling = shift.ceiling.max(sessions);
+        }
+    }
+
     /// A session could not be opened beside those that there are.
     fn cannot_open(&self, number: u64, error: &Error) {
+        let now = Instant::now();
         let mut state = self.state();
-        let has_session = |berth: &&Arc<Berth>| {
-            matches!(*berth.standing(), Standing::Idle | Standing::Busy(_) | Standing::Lost { .. })
-        };
-        let sessions = state.lanes.iter().filter(has_session).count().max(1);
+        let sessions = sessions(&state).max(1);
         let Some(shift) = state.shift.as_mut().filter(|shift| shift.number == number) else {
             return;
         };
-        shift.grows_from = Instant::now() + GROWTH_PAUSE;
+        // Others that were opened with it are refused for the same reason.
+        let is_said = now < shift.grows_from;
+        shift.grows_from = now + GROWTH_PAUSE;
         let message = if error.code() == Some("CKR_SESSION_COUNT") {
             shift.ceiling = sessions;
             format!(
@@ -370,6 +382,16 @@ impl Core {
             format!("one more session could not be opened: {error}")
         };
         drop(state);
-        self.outside.say(Said::Notice(message));
+        if !is_said {
+            self.outside.say(Said::Notice(message));
+        }
     }
+}
+
+/// Sessions that count against what the token allows.
+fn sessions(state: &State) -> usize {
+    let has_session = |berth: &&Arc<Berth>| {
+        matches!(*berth.standing(), Standing::Idle | Standing::Busy(_) | Standing::Lost { .. })
+    };
+    state.lanes.iter().filter(has_session).count()
 }
