@@ -48,8 +48,10 @@ pub(crate) struct RateSlice {
     pub(crate) server: Rc<RefCell<Server>>,
     pub(crate) place: KeyPlace,
     pub(crate) kind: Kind,
-    /// Handshakes per second; `None` is as many as go.
+    /// Handshakes per second, of clients seen before; `None` is as many as go, of clients never seen before.
     pub(crate) rate: Option<f64>,
+    /// The rate that was last seen: how many certificates a slice needs.
+    pub(crate) last_rate: f64,
     /// CPUs of the engine's other threads and of the token's process.
     pub(crate) lane_cpus: usize,
 }
@@ -75,18 +77,24 @@ impl RateSlice {
             }
             None => tools.slice,
         };
-        let call = Call::new("handshake", tools.ramp.max(RAMP_LEAST), duration)
-            .tls(&tools.pki, self.key.variant, SEEN_CLIENTS)
-            .with("--seen", SEEN_CLIENTS)
-            .with("--connections", connections);
+        let ramp = tools.ramp.max(RAMP_LEAST);
+        let call = Call::new("handshake", ramp, duration).with("--connections", connections);
+        let tls = |call: Call, clients| call.tls(&tools.pki, self.key.variant, clients);
         match self.rate {
-            Some(rate) => call.with("--rate", format!("{rate:.0}")),
+            Some(rate) => tls(call, SEEN_CLIENTS)
+                .with("--seen", SEEN_CLIENTS)
+                .with("--rate", format!("{rate:.0}")),
             // The clients may share their CPU with the lanes: what the server does for them stays the same.
-            None => call.flag("--reuse-key-share"),
+            None => {
+                let pool = self.last_rate * (ramp + duration).as_secs_f64() * 1.5;
+                tls(call, pool as usize + 2 * connections)
+                    .with("--unseen", 100)
+                    .flag("--reuse-key-share")
+            }
         }
     }
 
-    fn take(&self, report: &Report, shares: Shares) -> Result<Measured> {
+    fn take(&mut self, report: &Report, shares: Shares) -> Result<Measured> {
         let resumed = report.must("/handshakes/resumed")?;
         if resumed > 0.0 {
             let words = format!("{resumed:.0} handshakes were resumed that nobody offered");
@@ -97,6 +105,7 @@ impl RateSlice {
             return Ok(Measured::Dropped("nothing was completed in the slice".to_owned()));
         }
         let seconds = report.must("/seconds")?;
+        self.last_rate = count / seconds;
         let mut details = self.cpu(report, shares, (count, seconds))?;
         details.insert(RATE, count / seconds);
         percentiles(report, &mut details)?;
@@ -178,7 +187,11 @@ impl Contestant for RateSlice {
         let unknown = || Problem::new("the server's threads used no CPU time");
         match report.and_then(|report| Ok((report, shares.ok_or_else(unknown)?))) {
             Ok((report, shares)) => self.take(&report, shares),
-            Err(problem) => Ok(Measured::Dropped(problem.to_string())),
+            Err(problem) => {
+                // Perhaps it ran out of certificates: more of them next time.
+                self.last_rate *= 2.0;
+                Ok(Measured::Dropped(problem.to_string()))
+            }
         }
     }
 }
