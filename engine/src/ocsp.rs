@@ -53,6 +53,8 @@ pub(crate) struct Ocsp {
 enum Request {
     /// A handshake waits for an answer.
     Ask(Job),
+    /// Tell these workers of every answer.
+    Tell(Vec<InboxSender>),
     /// Have these staples, then say so.
     Fetch(Vec<Arc<Target>>, std_mpsc::Sender<()>),
 }
@@ -114,7 +116,13 @@ impl Ocsp {
         prepared: Prepared,
         workers: impl Iterator<Item = (InboxSender, Cells)>,
     ) {
-        self.staples.serve(prepared.0, workers);
+        let workers: Vec<_> = workers.collect();
+        if self.waiting.is_none() {
+            let inboxes = workers.iter().map(|(inbox, _)| inbox.clone()).collect();
+            // It ends with the last sender only.
+            let _ = self.requests.blocking_send(Request::Tell(inboxes));
+        }
+        self.staples.serve(prepared.0, workers.into_iter());
     }
 
     /// Who does the work of handshakes: `others`, but for questions.
@@ -156,6 +164,7 @@ async fn serve(mut requests: mpsc::Receiver<Request>, asker: Asker, staples: Arc
     while let Some(request) = requests.recv().await {
         match request {
             Request::Ask(job) => asker.take(job),
+            Request::Tell(workers) => asker.tell(workers),
             Request::Fetch(targets, done) => {
                 let staples = Arc::clone(&staples);
                 tokio::task::spawn_local(async move {

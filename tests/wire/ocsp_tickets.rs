@@ -6,6 +6,7 @@ use countersign_tests::client::Version;
 use countersign_tests::configuration::{
     Configuration, IdentitySection, ListenerSection, own_address,
 };
+use countersign_tests::deadline::wait_for;
 use countersign_tests::ocsp::{Reply, Responder, Standing};
 use countersign_tests::pki::{KeyKind, Pki};
 
@@ -59,4 +60,33 @@ fn a_ticket_goes_on_by_a_good_answer_that_is_remembered_and_without_one_its_clie
         assert_eq!(declined, [("status_unknown".into(), 1)]);
         configured.engine.wait_until_idle();
     }
+}
+
+/// A resumption does not wait for a responder, and need not: what one worker was told, all of them know.
+#[test]
+fn a_ticket_goes_on_with_whichever_worker_once_the_responder_has_answered_one() {
+    const WORKERS: u64 = 4;
+    const VISITS: u64 = 24;
+    let pki = Pki::new(KeyKind::EcdsaP256);
+    let ca = pki.client_authority();
+    let index = ca.index(&[(&pki.alice, Standing::Good)]);
+    let answer = ca.answer(&pki.alice, &index, None);
+    let responder = Responder::start(move |_| Reply::Body(answer.clone()));
+    let address = own_address();
+    let configuration = open_door(&pki, address, &responder, "off").set("workers", WORKERS);
+    let configured = Configured::start(&pki, configuration);
+    for version in Version::ALL {
+        let alice = Visitor::new(&pki, Some(&pki.alice), version);
+        assert!(!alice.resumes(address));
+        wait_for("every worker to know the answer", || {
+            let known = configured.metrics().count("countersign_ocsp_answers", &[]);
+            (known == WORKERS).then_some(())
+        });
+        for _ in 0..VISITS {
+            assert!(alice.resumes(address), "{version:?}");
+        }
+    }
+    let metrics = configured.metrics();
+    assert_eq!(responder.requests(), 1);
+    assert_eq!(metrics.nonzero(DECLINED), []);
 }

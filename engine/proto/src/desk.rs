@@ -192,7 +192,8 @@ impl Desk {
         known
     }
 
-    pub(crate) fn remember_answer(&self, key: StatusKey, answer: Answer) {
+    /// Keeps what OCSP has told about a certificate, for whoever comes with it next.
+    pub fn remember_answer(&self, key: StatusKey, answer: Answer) {
         self.inner.statuses.borrow_mut().insert(key, answer);
     }
 

@@ -20,7 +20,7 @@ use super::carrier;
 use super::counters::Counters;
 use super::health::Health;
 use crate::signing::Job;
-use crate::worker::{Address, InboxSender};
+use crate::worker::{Address, InboxSender, Message};
 
 /// Questions that are with responders at one time; others wait, as long as their handshakes do.
 pub(super) const QUESTIONS_IN_FLIGHT: usize = 256;
@@ -34,6 +34,8 @@ struct Inner {
     counters: Arc<Counters>,
     places: Semaphore,
     answers: RefCell<StatusCache>,
+    /// They keep answers too: a resumption must not wait for one, whichever worker it comes to.
+    workers: RefCell<Vec<InboxSender>>,
     waiting: RefCell<HashMap<Asked, Vec<(Address, InboxSender)>>>,
     health: RefCell<Health>,
 }
@@ -55,10 +57,16 @@ impl Asker {
             counters,
             places: Semaphore::new(QUESTIONS_IN_FLIGHT),
             answers: RefCell::new(StatusCache::new(STATUSES_MAX)),
+            workers: RefCell::default(),
             waiting: RefCell::default(),
             health: RefCell::default(),
         };
         Self { inner: Rc::new(inner) }
+    }
+
+    /// These workers are told of every answer from now on.
+    pub(super) fn tell(&self, workers: Vec<InboxSender>) {
+        self.inner.workers.replace(workers);
     }
 
     /// Answers a handshake at once or later.
@@ -126,6 +134,9 @@ impl Inner {
             Ok(Ok(answer)) => {
                 health.answered(&asked.responder);
                 self.answers.borrow_mut().insert(asked.key, *answer);
+                for worker in &*self.workers.borrow() {
+                    worker.send(Message::Status(asked.key, *answer));
+                }
             }
             Ok(Err(EnquiryFailure::NotAnswered { .. })) => health.failed(&asked.responder),
             Ok(Err(_)) => health.answered(&asked.responder),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use countersign_proto::ocsp::{Answer, StatusKey};
 use countersign_proto::revocation::{RevocationFeed, Revocations};
 use countersign_proto::{OperationId, Outcome, StapleCell, Stapled, TicketKeys};
 use countersign_ring::Waker;
@@ -28,6 +29,8 @@ pub enum Message {
     Revocations(Arc<Revocations>, Vec<Arc<RevocationFeed>>),
     /// An identity of the worker shows its certificate with another OCSP answer from now on, or without.
     Staple(Arc<StapleCell>, Stapled),
+    /// What OCSP has told about a certificate, asked for by whichever worker.
+    Status(StatusKey, Answer),
     /// The outcome of work that left a handshake step.
     Performed(Address, Box<Outcome>),
 }

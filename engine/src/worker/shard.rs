@@ -120,6 +120,7 @@ impl Shard {
                     self.reconsideration.begin();
                 }
                 Message::Staple(cell, stapled) => cell.publish(stapled),
+                Message::Status(key, answer) => self.desk.remember_answer(key, answer),
                 Message::Performed(Address { connection, operation }, outcome) => {
                     let completion = Completion::Performed(operation, outcome);
                     self.complete(Key::from_tag(connection), completion);
