@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use countersign_hsm_sign::SignFunction;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
 
@@ -38,6 +39,8 @@ pub struct Module {
 struct Loaded {
     path: PathBuf,
     pkcs11: Pkcs11,
+    /// Once a key wants it.
+    sign: OnceLock<SignFunction>,
     /// Counts the initializations: handles and slots of one mean nothing in the next.
     generation: AtomicU64,
 }
@@ -116,8 +119,12 @@ impl Module {
             other => Error::of("C_GetFunctionList", other),
         })?;
         initialize(&pkcs11)?;
-        let loaded =
-            Arc::new(Loaded { path: path.to_owned(), pkcs11, generation: AtomicU64::new(0) });
+        let loaded = Arc::new(Loaded {
+            path: path.to_owned(),
+            pkcs11,
+            sign: OnceLock::new(),
+            generation: AtomicU64::new(0),
+        });
         *place = Some(Arc::clone(&loaded));
         Ok(Self { loaded })
     }
@@ -175,6 +182,16 @@ impl Module {
 
     pub(crate) fn pkcs11(&self) -> &Pkcs11 {
         &self.loaded.pkcs11
+    }
+
+    /// Its `C_Sign`, for signatures that are begun apart.
+    pub(crate) fn sign_function(&self) -> Result<SignFunction, Error> {
+        if let Some(sign) = self.loaded.sign.get() {
+            return Ok(*sign);
+        }
+        let sign = SignFunction::of(self.loaded.path.as_os_str())
+            .map_err(|error| Error::of("C_GetFunctionList", error))?;
+        Ok(*self.loaded.sign.get_or_init(|| sign))
     }
 
     pub(crate) fn generation(&self) -> u64 {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use cryptoki::mechanism::Mechanism;
+use cryptoki::object::ObjectHandle;
 use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 use zeroize::Zeroizing;
@@ -98,19 +99,19 @@ impl Session {
                 format!("{} cannot sign {scheme}; it can sign {}", key.uri(), can.join(", "));
             return Err(Error::fatal("C_SignInit", problem));
         };
-        let raw = match (key.always_authenticate(), pin) {
-            (false, _) => self.sign_in(way, key, scheme, message),
-            (true, Some(pin)) => self.sign_authenticated(key, scheme, message, pin),
+        let pin = match (key.always_authenticate(), pin) {
+            (false, _) => None,
+            (true, Some(pin)) => Some(pin),
             (true, None) => {
                 let problem =
                     format!("{} wants the PIN for each signature; configure its PIN", key.uri());
-                Err(Error::fatal("C_Login", problem))
+                return Err(Error::fatal("C_Login", problem));
             }
         };
-        let raw = match raw {
+        let raw = match self.sign_in(way, key, scheme, message, pin) {
             Err(error) if has_other_way && insists_on_hashing(&error) => {
                 key.found().refuses_hashes(scheme);
-                self.sign_in(Way::HashedThere, key, scheme, message)
+                self.sign_in(Way::HashedThere, key, scheme, message, pin)
             }
             raw => raw,
         };
@@ -123,33 +124,30 @@ impl Session {
         key: &PrivateKey,
         scheme: Scheme,
         message: &[u8],
+        pin: Option<&Pin>,
     ) -> Result<Vec<u8>, Error> {
         let mechanism = mechanism::mechanism(scheme, way);
         let input = mechanism::input(scheme, way, message);
-        self.raw
-            .sign(&mechanism, key.found().handle, &input)
-            .map_err(|error| Error::of("C_Sign", error))
+        let handle = key.found().handle;
+        if let Some(pin) = pin {
+            return self.sign_authenticated(&mechanism, handle, &input, pin);
+        }
+        self.raw.sign(&mechanism, handle, &input).map_err(|error| Error::of("C_Sign", error))
     }
 
-    /// `C_SignInit`, `C_Login(CKU_CONTEXT_SPECIFIC)`, then the signature (section 4.9, `CKA_ALWAYS_AUTHENTICATE`).
-    ///
-    /// The message goes in by `C_SignUpdate` and `C_SignFinal`: cryptoki's `sign` is `C_SignInit` and `C_Sign` in one, with no
-    /// room for a login between. Only mechanisms that hash in the token can be used so.
+    /// `C_SignInit`, `C_Login(CKU_CONTEXT_SPECIFIC)`, then `C_Sign` (section 4.9, `CKA_ALWAYS_AUTHENTICATE`).
     fn sign_authenticated(
         &self,
-        key: &PrivateKey,
-        scheme: Scheme,
-        message: &[u8],
+        mechanism: &Mechanism<'_>,
+        key: ObjectHandle,
+        input: &[u8],
         pin: &Pin,
     ) -> Result<Vec<u8>, Error> {
         self.expect_harmless()?;
-        let mechanism = mechanism::mechanism(scheme, Way::HashedThere);
-        self.raw
-            .sign_init(&mechanism, key.found().handle)
-            .map_err(|error| Error::of("C_SignInit", error))?;
+        let function = self.token.module().sign_function()?;
+        self.raw.sign_init(mechanism, key).map_err(|error| Error::of("C_SignInit", error))?;
         self.log_in(UserType::ContextSpecific, pin)?;
-        self.raw.sign_update(message).map_err(|error| Error::of("C_SignUpdate", error))?;
-        self.raw.sign_final().map_err(|error| Error::of("C_SignFinal", error))
+        function.sign(&self.raw, input).map_err(|error| Error::of("C_Sign", error))
     }
 
     /// Finds the secret key that `uri` names, as [`Self::private_key`] finds a private one.

@@ -6,11 +6,12 @@ use countersign_tests::client::{Version, config, config_with};
 use countersign_tests::configuration::own_address;
 use countersign_tests::http::names;
 use countersign_tests::pki::{KeyKind, Pki, SERVER_NAME};
+use countersign_tests::test_token::TestToken;
 use countersign_tests::token::SoftToken;
 use countersign_tests::tool::{CURL, OPENSSL};
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 
-use crate::configured::{Configured, ask_whoami};
+use crate::configured::{Configured, ask_whoami, tls};
 use crate::s_client;
 use crate::tokens::{put, seeing, serving, softhsm_with};
 
@@ -78,6 +79,30 @@ fn serves(kind: KeyKind, token: fn(&countersign_tests::pki::Identity) -> SoftTok
     assert!(all.len() == 1, "only signatures: {all:?}");
     assert_eq!(metrics.nonzero("countersign_handshakes_refused_total"), []);
     assert_eq!(configured.engine.terminate().code, Some(0));
+}
+
+#[test]
+fn a_key_that_wants_the_pin_for_each_signature_is_given_it() {
+    for kind in [KeyKind::EcdsaP256, KeyKind::Ed25519, KeyKind::Rsa2048] {
+        let pki = Pki::new(kind);
+        for isolation in ["process", "thread"] {
+            let token = TestToken::new(&pki.directory().join(isolation));
+            let token = token.with_key("server", &pki.server.key_file);
+            token.change_token(|token| token.keys[0].always_authenticate = true);
+            let address = own_address();
+            let configuration = serving(&pki, address, &token.uri("server"));
+            let configured = Configured::start(&pki, configuration.tokens("isolation", isolation));
+            for version in Version::ALL {
+                openssl(&pki, address, version);
+                let plain = tls(&pki, Some(&pki.alice), version);
+                let answer = ask_whoami(SERVER_NAME, address, &plain).expect("let in");
+                assert!(names(&answer, "alice"), "{answer}");
+            }
+            let logins = token.counters().context_logins;
+            assert!(logins >= 4, "one for each signature: {logins}");
+            assert_eq!(configured.metrics().nonzero("countersign_handshakes_refused_total"), []);
+        }
+    }
 }
 
 fn openssl(pki: &Pki, address: std::net::SocketAddr, version: Version) {

@@ -67,7 +67,7 @@ pub(crate) fn private_key(
         )
     })?;
     let always_authenticate = facts.always_authenticate == Some(true);
-    let ways = ways(session, handle, kind, always_authenticate, &name)?;
+    let ways = ways(session, handle, kind, &name)?;
     Ok(PrivateKey::new(FoundKey {
         token: session.token().clone(),
         handle,

@@ -7,7 +7,7 @@ use super::Ways;
 use super::facts::attributes;
 use crate::error::Error;
 use crate::mechanism::{self, Way};
-use crate::scheme::{Family, KeyKind};
+use crate::scheme::KeyKind;
 use crate::session::Session;
 
 /// What the token's mechanisms and the key's own list of them (`CKA_ALLOWED_MECHANISMS`) let it sign.
@@ -15,7 +15,6 @@ pub(super) fn ways(
     session: &Session,
     key: ObjectHandle,
     kind: KeyKind,
-    always_authenticate: bool,
     name: &str,
 ) -> Result<Vec<Ways>, Error> {
     let listed = attributes(session, key, &[AttributeType::AllowedMechanisms])?;
@@ -28,9 +27,7 @@ pub(super) fn ways(
         let possible = |way| -> Result<bool, Error> {
             let Some(number) = mechanism::number(scheme, way) else { return Ok(false) };
             let is_allowed = allowed.as_ref().is_none_or(|allowed| allowed.contains(&number));
-            // See `Session::sign_authenticated`: the login goes between two parts, and only some have parts.
-            let in_parts = way == Way::HashedThere && scheme.family() != Family::Ed25519;
-            Ok(is_allowed && (in_parts || !always_authenticate) && signs_with(session, number)?)
+            Ok(is_allowed && signs_with(session, number)?)
         };
         let hashed_here = possible(Way::HashedHere)?;
         let hashed_there = possible(Way::HashedThere)?;
@@ -38,11 +35,11 @@ pub(super) fn ways(
             ways.push(Ways { scheme, hashed_here, hashed_there });
         }
     }
-    if ways.is_empty() { Err(none(kind, always_authenticate, name)) } else { Ok(ways) }
+    if ways.is_empty() { Err(none(kind, name)) } else { Ok(ways) }
 }
 
 /// With the names of the mechanisms that would do.
-fn none(kind: KeyKind, always_authenticate: bool, name: &str) -> Error {
+fn none(kind: KeyKind, name: &str) -> Error {
     let mut wanted: Vec<String> = Vec::new();
     for scheme in kind.schemes() {
         let numbers =
@@ -54,13 +51,8 @@ fn none(kind: KeyKind, always_authenticate: bool, name: &str) -> Error {
         }
     }
     let wanted = wanted.join(", ");
-    let why = if always_authenticate {
-        "it wants the PIN for each signature (CKA_ALWAYS_AUTHENTICATE), which works with mechanisms that hash in the token only, and the token"
-    } else {
-        "the token"
-    };
     let problem = format!(
-        "{name} ({kind}) cannot sign: {why} has none of its mechanisms, which are {wanted}"
+        "{name} ({kind}) cannot sign: the token has none of its mechanisms, which are {wanted}"
     );
     Error::fatal("C_GetMechanismList", problem)
 }
