@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use countersign::signing::station::{
-    Event, Isolation, KeyFacts, KeySpec, LaneLimits, OnEvent, Refusal, Station, StationError,
-    StationInfo, StationSpec, set_program,
+    Absence, Event, Isolation, KeyFacts, KeySpec, LaneLimits, OnEvent, Refusal, Station,
+    StationError, StationInfo, StationSpec, set_program,
 };
 use countersign_hsm::{Pin, Remedy, Scheme, Uri};
 use countersign_tests::deadline::PATIENCE;
@@ -115,19 +115,28 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn open(spec: StationSpec) -> Result<Self, StationError> {
+        Self::start(spec, Absence::Refused).map(|(desk, _)| desk)
+    }
+
+    /// The same, and why the station does without a token where it may.
+    pub(crate) fn start(
+        spec: StationSpec,
+        absence: Absence,
+    ) -> Result<(Self, Option<StationError>), StationError> {
         let (teller, events) = mpsc::channel();
         let on_event: OnEvent = Arc::new(move |event| {
             // Nobody listens once a test is over.
             let _ = teller.send(event);
         });
-        let station = Station::open(spec, on_event)?;
-        Ok(Self {
+        let (station, absent) = Station::start(spec, on_event, absence)?;
+        let desk = Self {
             station,
             events,
             heard: RefCell::default(),
             answers: RefCell::default(),
             operations: Cell::new(0),
-        })
+        };
+        Ok((desk, absent))
     }
 
     pub(crate) fn key(&self, key: KeySpec) -> Result<KeyFacts, StationError> {

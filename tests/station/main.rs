@@ -5,6 +5,7 @@
 //! the program `countersign` as it was built.
 #![forbid(unsafe_code)]
 
+mod absence;
 mod cost;
 mod desk;
 mod isolation;

@@ -52,6 +52,7 @@ mod s_client;
 mod shadow;
 mod start_errors;
 mod ticket_keys_token;
+mod token_absence;
 mod token_configuration;
 mod token_faults;
 mod token_handshakes;

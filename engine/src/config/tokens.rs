@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_hsm::{PinSource, Uri};
 
-use super::errors::{ConfigError, ConfigErrors};
+use super::errors::{ConfigError, ConfigErrors, Location};
 
 /// An identity's key in a token, or in several.
 #[derive(Clone, Debug)]
@@ -33,6 +33,16 @@ impl TokenKeyPlace {
     #[must_use]
     pub fn wrong(&self, problem: impl std::fmt::Display) -> ConfigError {
         ConfigError { problem: problem.to_string(), ..self.written.clone() }
+    }
+}
+
+/// Where it is configured: file, line, column, and the setting's name.
+impl std::fmt::Display for TokenKeyPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(Location { file, line, column, .. }) = &self.written.location {
+            write!(f, "{file}:{line}:{column}: ")?;
+        }
+        f.write_str(&self.written.what)
     }
 }
 

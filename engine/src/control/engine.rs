@@ -21,6 +21,7 @@ use crate::config::{
     AdminAddress, BuildError, Config, ConfigErrors, IdentityConfig, ListenerConfig,
 };
 use crate::ocsp::Ocsp;
+use crate::signing::station::Absence;
 use crate::signing::{Performer, Tokens};
 use crate::telemetry::{Log, Totals};
 use crate::worker::{
@@ -165,7 +166,8 @@ impl Engine {
             config.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>();
         // Before anybody can connect: both may wait, for a token or the network.
         let mut tokens = Tokens::new(Some(log.writer()));
-        let prepared_tokens = tokens.prepare(&mut config).map_err(StartError::Tokens)?;
+        let prepared_tokens = tokens.prepare(&mut config, Absence::Awaited);
+        let prepared_tokens = prepared_tokens.map_err(StartError::Tokens)?;
         tokens.serve(prepared_tokens, &config);
         let mut ocsp = Ocsp::new(log.writer());
         let staples = ocsp.prepare(&config).map_err(StartError::Ocsp)?;
@@ -268,7 +270,8 @@ impl Engine {
 
     fn try_reload(&mut self, mut config: Config) -> Result<(), ReloadError> {
         self.refuse_unchangeable(&config)?;
-        let tokens = self.tokens.prepare(&mut config).map_err(ReloadError::Tokens)?;
+        let tokens = self.tokens.prepare(&mut config, Absence::Refused);
+        let tokens = tokens.map_err(ReloadError::Tokens)?;
         let known =
             |address: &SocketAddr| self.config.listeners.iter().any(|l| l.address == *address);
         let added: Vec<_> =
@@ -514,7 +517,7 @@ impl Drop for Engine {
 /// # Errors
 /// Everything that is wrong, each at its place.
 pub fn check_tokens(config: &Config) -> Result<(), ConfigErrors> {
-    Tokens::new(None).prepare(&mut config.clone()).map(drop)
+    Tokens::new(None).prepare(&mut config.clone(), Absence::Refused).map(drop)
 }
 
 /// The keys for each worker, with a part of its own to seal under.

@@ -20,6 +20,7 @@ mod berth;
 mod child;
 mod crew;
 mod diagnostics;
+mod first;
 mod gate;
 mod growth;
 mod lane;
@@ -42,6 +43,7 @@ use countersign_hsm::{Pin, Remedy, Scheme, Uri};
 use zeroize::Zeroizing;
 
 pub use self::child::{CHILD_ARGUMENT, run as run_child};
+pub use self::first::Absence;
 pub use self::process::{MODULE_VARIABLES, harden, set_program};
 
 use self::crew::{Crew, Plan};
@@ -245,6 +247,14 @@ impl StationError {
     }
 }
 
+impl Event {
+    /// What a crew says. Where it goes on trying a human may be needed all the same, for a module's file say.
+    fn down(problem: String, is_final: bool) -> Self {
+        let remedy = if is_final { Remedy::Fatal } else { Remedy::Reopen };
+        Self::Down { problem, remedy }
+    }
+}
+
 impl fmt::Display for StationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.problem)
@@ -274,8 +284,25 @@ impl Station {
     /// # Errors
     /// What is wrong and what to do; nothing is left running then but a call of the module that never came back.
     pub fn open(spec: StationSpec, on_event: OnEvent) -> Result<Self, StationError> {
-        let behind = match spec.isolation {
-            Isolation::Process => Behind::Process(Process::open(spec, on_event, OPEN_PATIENCE)?),
+        Self::start(spec, on_event, Absence::Refused).map(|(station, _)| station)
+    }
+
+    /// The same; and with [`Absence::Awaited`], where the token cannot be opened for a reason that may pass
+    /// (it is not there, its module hangs or crashes), there is a station all the same: one that is down, goes
+    /// on trying, and says [`Event::Up`] once it has the token. Gives that reason.
+    ///
+    /// # Errors
+    /// What is wrong and what to do, where there is no station.
+    pub fn start(
+        spec: StationSpec,
+        on_event: OnEvent,
+        absence: Absence,
+    ) -> Result<(Self, Option<StationError>), StationError> {
+        let (behind, absent) = match spec.isolation {
+            Isolation::Process => {
+                let (process, absent) = Process::open(spec, on_event, OPEN_PATIENCE, absence)?;
+                (Behind::Process(process), absent)
+            }
             Isolation::Thread => {
                 let outside = InProcess::new(spec.pin, on_event);
                 let plan = Plan {
@@ -287,10 +314,27 @@ impl Station {
                     keys: Vec::new(),
                     has_process: false,
                 };
-                Behind::Threads(Crew::open(plan, Box::new(outside), OPEN_PATIENCE)?)
+                let (crew, absent) = Crew::open(plan, Box::new(outside), OPEN_PATIENCE, absence)?;
+                (Behind::Threads(crew), absent)
             }
         };
-        Ok(Self { behind })
+        Ok((Self { behind }, absent))
+    }
+
+    /// A key that is not looked for before the token is there: for a token that is not. As after each loss, it
+    /// is compared then with the public key that it must belong to, as far as the token tells its own, and
+    /// operations with a key that is missing or another are refused ([`RefusalReason::Key`]).
+    ///
+    /// # Errors
+    /// If its name or public key is too long.
+    pub fn expect_key(&self, key: KeySpec) -> Result<(), StationError> {
+        match &self.behind {
+            Behind::Threads(crew) => {
+                crew.expect_key(key);
+                Ok(())
+            }
+            Behind::Process(process) => process.expect_key(key),
+        }
     }
 
     /// Finds a key and makes sure that it belongs to the public key of its certificate: by what the token

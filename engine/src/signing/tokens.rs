@@ -5,7 +5,9 @@
 //! back to the worker's inbox. Invariants, written as absences:
 //!
 //! * No two stations for one token, module and PIN that are spoken to alike.
-//! * No station is opened or key looked up again that a reload names unchanged.
+//! * No station is opened or key looked up again that a reload names unchanged; but a key that was not looked up
+//!   because its token was absent.
+//! * No identity is served whose key was in none of its tokens.
 //! * No key goes while an identity has it that somebody may still be served by.
 
 mod breaker;
@@ -16,6 +18,7 @@ mod dispatcher;
 mod journal;
 mod latency;
 mod mailbox;
+mod opening;
 mod prepared;
 mod seat;
 
@@ -29,6 +32,7 @@ use countersign_proto::{Handoff, TokenKey, Work};
 use self::counters::Ledger;
 use self::dispatch::StationId;
 use self::mailbox::{Mailbox, Message};
+use self::prepared::Absent;
 pub(crate) use self::prepared::PreparedTokens;
 use super::station::Station;
 use super::{Job, Performer};
@@ -60,13 +64,14 @@ struct Held {
     keys: Vec<StationKey>,
 }
 
-/// A key that was found in a station.
+/// A key of a station.
 #[derive(Clone)]
 struct StationKey {
     number: u64,
     uri: Uri,
     spki: Arc<[u8]>,
-    schemes: Vec<Scheme>,
+    /// What the token can sign with it; `None` where it was absent and the key was not looked up.
+    schemes: Option<Vec<Scheme>>,
 }
 
 /// A key that identities may have.
@@ -150,6 +155,13 @@ impl Tokens {
         self.ledger.keep(&names);
     }
 
+    /// What is served without a token; it is said once, by whoever does without.
+    fn tell_absent(&self, absent: &Absent) {
+        let held = self.stations.iter().find(|held| held.id == absent.id);
+        let (Some(log), Some(held)) = (&self.log, held) else { return };
+        journal::absent(log, &held.name, &absent.problem, &absent.keys);
+    }
+
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -168,10 +180,12 @@ impl Drop for Tokens {
 
 /// What a token is called in the log and in metrics: its URI, without a key or a PIN's source; and without the
 /// module, unless another module has a token of that name.
-fn name<'a>(config: &TokenConfig, mut others: impl Iterator<Item = &'a Held>) -> Arc<str> {
+fn name<'a>(
+    config: &TokenConfig,
+    mut others: impl Iterator<Item = (&'a str, &'a TokenConfig)>,
+) -> Arc<str> {
     let name = config.token.to_string();
-    let is_taken = |held: &Held| *held.name == *name && held.config.module != config.module;
-    if others.any(is_taken) {
+    if others.any(|(taken, other)| *taken == *name && other.module != config.module) {
         format!("{name}?module-path={}", config.module.display()).into()
     } else {
         name.into()

@@ -151,7 +151,7 @@ impl Child {
                      of one program; restart the engine",
                     hello.version
                 );
-                self.voice.say(&ToParent::Down { remedy: Remedy::Fatal, problem });
+                self.voice.say(&ToParent::Down { remedy: Remedy::Fatal, is_final: true, problem });
                 Ok(())
             }
             ToChild::Hello(hello) => {
@@ -159,7 +159,10 @@ impl Child {
                 Ok(())
             }
             ToChild::Known { key } => {
-                self.known.push(spec(key)?);
+                match &self.crew {
+                    Some(crew) => crew.expect_key(spec(key)?),
+                    None => self.known.push(spec(key)?),
+                }
                 Ok(())
             }
             ToChild::Begin => self.begin(),
@@ -300,7 +303,9 @@ impl Outside for Parent {
         self.voice.say(&match said {
             Said::Answer { operation, result } => ToParent::Answer { operation, result },
             Said::Up(info) => ToParent::Up(info),
-            Said::Down { problem, remedy } => ToParent::Down { remedy, problem },
+            Said::Down { problem, remedy, is_final } => {
+                ToParent::Down { remedy, is_final, problem }
+            }
             Said::Lanes { busy, open, waiting } => {
                 ToParent::Lanes { busy: small(busy), open: small(open), waiting: small(waiting) }
             }

@@ -15,6 +15,7 @@ use countersign_hsm::{Module, Pin, PrivateKey, Remedy, Scheme, Uri};
 use crossbeam::channel::{self, Receiver, Sender};
 
 use super::berth::{Berth, Standing};
+use super::first::{self, Absence, First};
 use super::gate::Gate;
 use super::lane::{Lane, Place};
 use super::recovery::{self, Closed, Opened};
@@ -23,6 +24,9 @@ use super::{Full, KeySpec, LaneLimits, Refusal, RefusalReason, StationError, Sta
 
 /// Errands, and words to lanes that retire: they find room beside the operations.
 const ERRANDS_MAX: usize = 64;
+
+/// For what is being said at this very time.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// What a crew is made from.
 pub(super) struct Plan {
@@ -70,6 +74,8 @@ pub(super) enum Said {
     Down {
         problem: String,
         remedy: Remedy,
+        /// No attempt follows.
+        is_final: bool,
     },
     Lanes {
         busy: usize,
@@ -139,7 +145,7 @@ pub(super) struct State {
     /// What was said last about why there is none.
     pub(super) said: String,
     /// Whoever waits for the first opening.
-    pub(super) first: Option<Sender<Result<(), StationError>>>,
+    pub(super) first: Option<First>,
 }
 
 pub(super) enum Phase {
@@ -174,7 +180,7 @@ pub(super) struct Shift {
 }
 
 impl Crew {
-    /// Starts it and waits until there is a token, or none.
+    /// Starts it and waits until there is a token, or none; why there is none is given where the attempts go on.
     ///
     /// # Errors
     /// Why there is none. Then nothing is left but a thread that did not come back from the module.
@@ -182,26 +188,29 @@ impl Crew {
         plan: Plan,
         outside: Box<dyn Outside>,
         patience: Duration,
-    ) -> Result<Self, StationError> {
-        let (first, opened) = channel::bounded(1);
+        absence: Absence,
+    ) -> Result<(Self, Option<StationError>), StationError> {
+        let (first, opening) = first::begin(absence);
         let crew = Self::start(plan, outside, Some(first))?;
+        let problem = format!("the module did not open the token within {patience:?}");
+        let late = StationError::passing(problem);
+        let told = opening.wait(patience).or_else(|| {
+            crew.core.lose_patience(&late);
+            opening.wait(MOMENT)
+        });
         // On an error it ends by being dropped.
-        opened.recv_timeout(patience).unwrap_or_else(|_| {
-            let problem = format!("the module did not open the token within {patience:?}");
-            Err(StationError::passing(problem))
-        })?;
-        Ok(crew)
+        let absent = opening.judge(told.unwrap_or(Err(late)))?;
+        Ok((crew, absent))
     }
 
-    /// Starts it; `first` hears whether there is a token, and the first failure ends the attempts if there is
-    /// somebody who hears of it.
+    /// Starts it; `first` hears whether there is a token, and says whether the first failure ends the attempts.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub(super) fn start(
         plan: Plan,
         outside: Box<dyn Outside>,
-        first: Option<Sender<Result<(), StationError>>>,
+        first: Option<First>,
     ) -> Result<Self, StationError> {
         let (wake, woken) = channel::bounded(1);
         let specs = plan.keys.iter().map(|key| (key.id, key.clone())).collect();
@@ -244,12 +253,17 @@ impl Crew {
 
     pub(super) fn run(&self, errand: Errand) {
         if let ErrandWork::Key(spec) = &errand.work {
-            let mut keys = self.core.keys();
-            keys.found.remove(&spec.id);
-            keys.specs.insert(spec.id, spec.clone());
+            self.expect_key(spec.clone());
         }
         // An errand that is not taken says so by being dropped.
         let _ = self.core.queue(Task::Errand(Box::new(errand)));
+    }
+
+    /// A key that is looked for when there is a token, or when it is needed.
+    pub(super) fn expect_key(&self, spec: KeySpec) {
+        let mut keys = self.core.keys();
+        keys.found.remove(&spec.id);
+        keys.specs.insert(spec.id, spec);
     }
 
     pub(super) fn forget(&self, key: u64) {
@@ -360,7 +374,7 @@ impl Core {
         // No lane works yet, so that nothing can be said of this shift before this.
         self.outside.say(Said::Up(info));
         if let Some(first) = first {
-            let _ = first.try_send(Ok(()));
+            first.tell(Ok(()));
         }
         self.turn(Phase::Up);
         // The prober goes on as a lane: the session that it logged in with stays open.
@@ -385,11 +399,10 @@ impl Core {
             self.refuse(operation, RefusalReason::Lost, problem);
         }
         self.refuse_queued(&tasks, problem);
-        self.outside.say(Said::Down { problem: problem.to_owned(), remedy });
-        self.turn(match remedy {
-            Remedy::Fatal => Phase::GivenUp,
-            _ => Phase::Down { until: Instant::now() },
-        });
+        let is_final = remedy == Remedy::Fatal;
+        self.outside.say(Said::Down { problem: problem.to_owned(), remedy, is_final });
+        let until = Instant::now();
+        self.turn(if is_final { Phase::GivenUp } else { Phase::Down { until } });
     }
 
     /// An attempt to open the token has failed.
@@ -399,20 +412,33 @@ impl Core {
         state.module = module.or(state.module.take());
         let pause = recovery::pause(state.attempts);
         state.attempts = state.attempts.saturating_add(1);
-        let is_first = state.first.is_some();
-        if let Some(first) = state.first.take() {
-            let _ = first.try_send(Err(error.clone()));
-        }
-        let is_news = !is_first && (is_final || state.said != error.problem);
+        let first = state.first.take();
+        let ends_it = first.as_ref().is_some_and(|first| is_final || !first.awaits(&error));
+        let is_news = !ends_it && (is_final || state.said != error.problem);
         error.problem.clone_into(&mut state.said);
         drop(state);
         if is_news {
-            let remedy = if is_final { Remedy::Fatal } else { Remedy::Reopen };
-            self.outside.say(Said::Down { problem: error.problem, remedy });
+            let StationError { problem, remedy } = error.clone();
+            self.outside.say(Said::Down { problem, remedy, is_final });
         }
-        let is_over = is_final || is_first;
+        if let Some(first) = first {
+            first.tell(Err(error));
+        }
         let until = Instant::now() + pause;
-        self.turn(if is_over { Phase::GivenUp } else { Phase::Down { until } });
+        self.turn(if is_final || ends_it { Phase::GivenUp } else { Phase::Down { until } });
+    }
+
+    /// Nobody waits any longer for the first opening, which is still in the module. Unless its end is being told
+    /// just now, whoever awaits the token hears why there is none.
+    fn lose_patience(&self, error: &StationError) {
+        let mut state = self.state();
+        if state.first.take().is_none_or(|first| !first.awaits(error)) {
+            return;
+        }
+        error.problem.clone_into(&mut state.said);
+        // Said before the token can be said to be up, which needs the state.
+        let StationError { problem, remedy } = error.clone();
+        self.outside.say(Said::Down { problem, remedy, is_final: false });
     }
 
     fn turn(&self, phase: Phase) {

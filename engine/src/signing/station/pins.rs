@@ -69,7 +69,7 @@ impl Outside for InProcess {
         let event = match said {
             Said::Answer { operation, result } => Event::Answer { operation, result },
             Said::Up(info) => Event::Up { info },
-            Said::Down { problem, remedy } => Event::Down { problem, remedy },
+            Said::Down { problem, is_final, .. } => Event::down(problem, is_final),
             Said::Lanes { busy, open, waiting } => Event::Lanes { busy, open, waiting },
             Said::Notice(message) | Said::Stuck(message) => Event::Notice { message },
         };

@@ -14,10 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_hsm::{Pin, Scheme, Uri};
-use crossbeam::channel::{self, Receiver, Sender};
+use crossbeam::channel::{self, Sender};
 use rustix::net::SendFlags;
 use rustix::process::DumpableBehavior;
 
+use super::first::{self, Absence};
 use super::protocol::{FRAME_BYTES_MAX, Key, ToChild, write_sign};
 use super::task::{Errand, ErrandWork};
 use super::{Event, Full, KeySpec, LaneLimits, OnEvent, StationError, StationSpec, supervisor};
@@ -106,7 +107,7 @@ pub(super) struct Line {
 }
 
 impl Process {
-    /// Starts a child and waits until it has a token.
+    /// Starts a child and waits until it has a token, or none; why it has none is given where the attempts go on.
     ///
     /// # Errors
     /// Why it has none; the child is gone then.
@@ -114,7 +115,8 @@ impl Process {
         spec: StationSpec,
         on_event: OnEvent,
         patience: Duration,
-    ) -> Result<Self, StationError> {
+        absence: Absence,
+    ) -> Result<(Self, Option<StationError>), StationError> {
         let shared = Arc::new(Shared {
             module: spec.module,
             token: spec.token,
@@ -127,15 +129,18 @@ impl Process {
             line: Mutex::default(),
         });
         let (alive, ended) = channel::bounded(0);
-        let (first, opened) = channel::bounded(1);
+        let (first, opening) = first::begin(absence);
         let process = Self { shared: Arc::clone(&shared), _alive: alive };
         std::thread::Builder::new()
             .name("token-child".into())
             .spawn(move || supervisor::supervise(&shared, &ended, first))
             .map_err(|error| StationError::passing(format!("cannot start a thread: {error}")))?;
         // The supervisor gives the child so long, and says better what is wrong; this is for a supervisor that hangs.
-        wait(&opened, patience + Duration::from_secs(2))?;
-        Ok(process)
+        let patience = patience + Duration::from_secs(2);
+        let late = || format!("the token's process did not start within {patience:?}");
+        let told = opening.wait(patience).unwrap_or_else(|| Err(StationError::passing(late())));
+        let absent = opening.judge(told)?;
+        Ok((process, absent))
     }
 
     pub(super) fn submit(
@@ -174,11 +179,9 @@ impl Process {
         let request = line.requests;
         let frame = match &errand.work {
             ErrandWork::Key(spec) => {
-                if spec.spki.len() + spec.uri.to_string().len() > KEY_BYTES_MAX {
+                if let Err(error) = fits(spec) {
                     drop(line);
-                    errand.finish(Err(StationError::fatal(
-                        "the public key or the key's name is too long",
-                    )));
+                    errand.finish(Err(error));
                     return;
                 }
                 line.keys.insert(spec.id, spec.clone());
@@ -196,21 +199,20 @@ impl Process {
         }
     }
 
+    /// Tells the child of a key, if there is one, and every later one.
+    pub(super) fn expect_key(&self, spec: KeySpec) -> Result<(), StationError> {
+        fits(&spec)?;
+        let mut line = self.shared.line();
+        line.say(&ToChild::Known { key: key(&spec) });
+        line.keys.insert(spec.id, spec);
+        Ok(())
+    }
+
     pub(super) fn forget(&self, key: u64) {
         let mut line = self.shared.line();
         line.keys.remove(&key);
         line.say(&ToChild::Forget { key });
     }
-}
-
-/// The supervisor's word on whether there is a token.
-fn wait(
-    opened: &Receiver<Result<(), StationError>>,
-    patience: Duration,
-) -> Result<(), StationError> {
-    opened.recv_timeout(patience).unwrap_or_else(|_| {
-        Err(StationError::passing(format!("the token's process did not start within {patience:?}")))
-    })
 }
 
 impl Drop for Process {
@@ -223,6 +225,13 @@ impl Drop for Process {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
+}
+
+fn fits(spec: &KeySpec) -> Result<(), StationError> {
+    if spec.spki.len() + spec.uri.to_string().len() > KEY_BYTES_MAX {
+        return Err(StationError::fatal("the public key or the key's name is too long"));
+    }
+    Ok(())
 }
 
 pub(super) fn key(spec: &KeySpec) -> Key {

@@ -13,7 +13,7 @@ use super::crew::TokenName;
 use super::{Refusal, RefusalReason, StationInfo};
 
 /// Said first.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 
 /// The longest frame, without its length.
 pub(super) const FRAME_BYTES_MAX: usize = 16 * 1024;
@@ -31,7 +31,7 @@ pub(super) enum ToChild {
     Hello(Hello),
     /// What the child wanted to know of a token that it has found.
     Pin(Result<Option<Secret>, String>),
-    /// A key that is in use already.
+    /// A key that is in use already, or is expected in a token that is not there yet.
     Known {
         key: Key,
     },
@@ -101,6 +101,8 @@ pub(super) enum ToParent {
     Up(StationInfo),
     Down {
         remedy: Remedy,
+        /// It makes no further attempt.
+        is_final: bool,
         problem: String,
     },
     Answer {
@@ -245,8 +247,9 @@ impl ToParent {
                 fields.number(info.lanes as u64);
                 fields.number(info.max_sessions.map_or(0, |most| most.saturating_add(1)));
             }),
-            Self::Down { remedy, problem } => frame(frames, 3, |fields| {
+            Self::Down { remedy, is_final, problem } => frame(frames, 3, |fields| {
                 fields.number(remedy_number(*remedy));
+                fields.number(u64::from(*is_final));
                 fields.text(problem);
             }),
             Self::Answer { operation, result: Ok(signature) } => frame(frames, 4, |fields| {
@@ -300,7 +303,11 @@ impl ToParent {
                 lanes: fields.small()? as usize,
                 max_sessions: fields.number()?.checked_sub(1),
             }),
-            3 => Self::Down { remedy: fields.remedy()?, problem: fields.text()? },
+            3 => Self::Down {
+                remedy: fields.remedy()?,
+                is_final: fields.number()? != 0,
+                problem: fields.text()?,
+            },
             4 => Self::Answer { operation: fields.number()?, result: Ok(fields.bytes()?.to_vec()) },
             5 => Self::Answer {
                 operation: fields.number()?,

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_hsm::Remedy;
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam::channel::{Receiver, RecvTimeoutError};
 use zeroize::Zeroizing;
 
+use super::first::First;
 use super::process::{self, MODULE_VARIABLES, Shared};
 use super::protocol::{Frames, Garbled, Hello, Secret, ToChild, ToParent, VERSION};
 use super::task::{Errand, Found};
@@ -38,9 +39,6 @@ const STEADY: Duration = Duration::from_secs(10);
 
 /// Beyond three deadlines, before a silent child is taken for dead: it answers by itself what its lanes do not.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// Who waits for the first opening.
-type First = Sender<Result<(), StationError>>;
 
 /// How a child's time ended.
 struct Ended {
@@ -69,8 +67,15 @@ pub(super) fn supervise(shared: &Arc<Shared>, ended: &Receiver<()>, first: First
         }
         let remedy = if end.is_final { Remedy::Fatal } else { Remedy::Reopen };
         if let Some(first) = first.take() {
-            let _ = first.try_send(Err(StationError { problem: end.problem, remedy }));
-            return;
+            let error = StationError { problem: end.problem, remedy };
+            let goes_on = first.awaits(&error);
+            if goes_on {
+                shared.tell(Event::Down { problem: error.problem.clone(), remedy });
+            }
+            first.tell(Err(error));
+            if !goes_on {
+                return;
+            }
         }
         if end.is_final {
             return;
@@ -258,10 +263,12 @@ impl<'a> Running<'a> {
                 self.shared.line().is_up = true;
                 self.shared.tell(Event::Up { info });
                 if let Some(first) = first.take() {
-                    let _ = first.try_send(Ok(()));
+                    first.tell(Ok(()));
                 }
             }
-            ToParent::Down { remedy, problem } => return self.down(remedy, problem, first),
+            ToParent::Down { remedy, is_final, problem } => {
+                return self.down(StationError { problem, remedy }, is_final, first);
+            }
             ToParent::Found(name) => {
                 let pin = match &self.shared.pin {
                     None => Ok(None),
@@ -308,7 +315,8 @@ impl<'a> Running<'a> {
     }
 
     /// The child has no token. Unless it needs a human, it looks for it itself.
-    fn down(&mut self, remedy: Remedy, problem: String, first: &Option<First>) -> Next {
+    fn down(&mut self, error: StationError, is_final: bool, first: &mut Option<First>) -> Next {
+        let StationError { problem, remedy } = error.clone();
         self.is_down = true;
         let mut line = self.shared.line();
         line.is_up = false;
@@ -319,11 +327,13 @@ impl<'a> Running<'a> {
             let refusal = Refusal { reason: RefusalReason::Lost, problem: problem.clone() };
             self.shared.tell(Event::Answer { operation, result: Err(refusal) });
         }
-        let is_final = remedy == Remedy::Fatal;
-        if first.is_some() {
-            return Next::End { problem, is_final };
+        if first.as_ref().is_some_and(|first| is_final || !first.awaits(&error)) {
+            return Next::End { problem, is_final: remedy == Remedy::Fatal };
         }
-        self.shared.tell(Event::Down { problem: problem.clone(), remedy });
+        self.shared.tell(Event::down(problem.clone(), is_final));
+        if let Some(first) = first.take() {
+            first.tell(Err(error));
+        }
         if is_final { Next::End { problem, is_final } } else { Next::GoOn }
     }
 

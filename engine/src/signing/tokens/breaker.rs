@@ -24,7 +24,7 @@ pub(super) enum Permit {
 }
 
 /// How it stands, in the order of the metric's values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
     Closed,
     HalfOpen,

@@ -39,30 +39,48 @@ pub(super) struct TokenCounters {
     duration_sum_us: AtomicU64,
 }
 
+/// How a station stands, or all that serve under one name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gauges {
+    pub(super) is_up: bool,
+    pub(super) sessions_open: usize,
+    pub(super) sessions_busy: usize,
+    pub(super) sessions_most: usize,
+    pub(super) waiting: usize,
+    pub(super) in_flight: usize,
+    pub(super) breaker: Option<Standing>,
+}
+
+impl Gauges {
+    /// A token that a reload opens anew is there twice until the old station has let go: both count.
+    pub(super) fn and(self, other: &Self) -> Self {
+        Self {
+            is_up: self.is_up || other.is_up,
+            sessions_open: self.sessions_open + other.sessions_open,
+            sessions_busy: self.sessions_busy + other.sessions_busy,
+            sessions_most: self.sessions_most + other.sessions_most,
+            waiting: self.waiting + other.waiting,
+            in_flight: self.in_flight + other.in_flight,
+            breaker: self.breaker.max(other.breaker),
+        }
+    }
+}
+
 impl TokenCounters {
-    pub(super) fn up(&self, most: usize) {
-        self.is_up.store(true, Ordering::Relaxed);
-        self.sessions_most.store(most as u64, Ordering::Relaxed);
+    pub(super) fn came_up(&self) {
         self.came_up.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn down(&self) {
-        self.is_up.store(false, Ordering::Relaxed);
-        self.sessions(0, 0, 0);
-    }
-
-    pub(super) fn sessions(&self, busy: usize, open: usize, waiting: usize) {
-        self.sessions_busy.store(busy as u64, Ordering::Relaxed);
-        self.sessions_open.store(open as u64, Ordering::Relaxed);
-        self.waiting.store(waiting as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn in_flight(&self, count: usize) {
-        self.in_flight.store(count as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn breaker(&self, standing: Standing) {
-        self.breaker.store(standing as u64, Ordering::Relaxed);
+    /// How it stands now.
+    pub(super) fn show(&self, now: &Gauges) {
+        let store = |gauge: &AtomicU64, count: usize| gauge.store(count as u64, Ordering::Relaxed);
+        self.is_up.store(now.is_up, Ordering::Relaxed);
+        store(&self.sessions_open, now.sessions_open);
+        store(&self.sessions_busy, now.sessions_busy);
+        store(&self.sessions_most, now.sessions_most);
+        store(&self.waiting, now.waiting);
+        store(&self.in_flight, now.in_flight);
+        self.breaker.store(now.breaker.map_or(0, |standing| standing as u64), Ordering::Relaxed);
     }
 
     pub(super) fn result(&self, verdict: Verdict) {
@@ -113,17 +131,30 @@ impl TokenCounters {
     }
 }
 
-/// The counters of every token that was configured since the process began, by the token's URI.
+/// The counters of every token that is configured, by the token's URI.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    tokens: Mutex<BTreeMap<String, Arc<TokenCounters>>>,
+    tokens: Mutex<BTreeMap<String, Entry>>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    counters: Arc<TokenCounters>,
+    /// It is served. A token that a reload tries in vain is never told of.
+    is_shown: bool,
 }
 
 impl Ledger {
     /// Those of one token, from before if it was there before.
     pub(super) fn of(&self, token: &str) -> Arc<TokenCounters> {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(tokens.entry(token.to_owned()).or_default())
+        Arc::clone(&tokens.entry(token.to_owned()).or_default().counters)
+    }
+
+    /// It is told of from now on.
+    pub(super) fn show(&self, token: &str) {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.entry(token.to_owned()).or_default().is_shown = true;
     }
 
     /// Those of tokens that are not among `kept` are forgotten: a series of a token that is gone for good
@@ -135,6 +166,7 @@ impl Ledger {
 
     pub(super) fn facts(&self) -> Vec<TokenFact> {
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.iter().map(|(token, counters)| counters.fact(token)).collect()
+        let shown = tokens.iter().filter(|(_, entry)| entry.is_shown);
+        shown.map(|(token, entry)| entry.counters.fact(token)).collect()
     }
 }

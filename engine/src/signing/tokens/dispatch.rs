@@ -22,7 +22,7 @@ use countersign_proto::{Outcome, TokenKeyId, WorkFailure};
 
 use self::operation::{Attempt, Operation};
 use super::checking::{Check, PublicKey};
-use super::counters::Verdict;
+use super::counters::{Gauges, Verdict};
 use super::journal::Journal;
 use super::seat::{Room, Seat, Signs};
 use crate::config::TokenRules;
@@ -120,11 +120,20 @@ impl<O: Origin> Dispatch<O> {
         self.release_waiting(now);
     }
 
+    /// It is part of what is served, and is told of from now on.
+    pub(super) fn serve(&mut self, id: StationId) {
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.serve();
+            self.show(id);
+        }
+    }
+
     /// Nothing new is given to it; it goes when nothing is in flight there.
     pub(super) fn release(&mut self, id: StationId) {
         if let Some(seat) = self.seats.get_mut(&id) {
             seat.is_released = true;
         }
+        self.show(id);
         self.drop_if_over(id);
     }
 
@@ -177,7 +186,7 @@ impl<O: Origin> Dispatch<O> {
         if seat.up(info.lanes) {
             self.journal.up(&seat.name, info);
         }
-        seat.tell_counters();
+        self.show(id);
         self.release_waiting(now);
     }
 
@@ -186,6 +195,7 @@ impl<O: Origin> Dispatch<O> {
         let Some(seat) = self.seats.get_mut(&id).filter(|seat| !seat.is_released) else { return };
         self.journal.down(&seat.name, &problem, remedy);
         seat.down(now, problem, remedy);
+        self.show(id);
         if remedy == Remedy::Fatal {
             self.release_waiting(now);
         }
@@ -193,8 +203,9 @@ impl<O: Origin> Dispatch<O> {
 
     /// How many sessions of the token do what.
     pub(super) fn sessions(&mut self, id: StationId, busy: usize, open: usize, waiting: usize) {
-        if let Some(seat) = self.seats.get(&id).filter(|seat| !seat.is_released) {
-            seat.counters.sessions(busy, open, waiting);
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.sessions(busy, open, waiting);
+            self.show(id);
         }
     }
 
@@ -319,13 +330,13 @@ impl<O: Origin> Dispatch<O> {
         }
         let is_probe = seat.breaker.asked(now);
         seat.in_flight += 1;
-        seat.tell_counters();
         operation.attempted += 1;
         operation.attempts.push(attempt);
         self.attempts.insert(
             attempt,
             Attempt { operation: id, station, begun: now, is_probe, is_given_up: false },
         );
+        self.show(station);
         Submitted::Yes
     }
 
@@ -391,11 +402,19 @@ impl<O: Origin> Dispatch<O> {
 
     fn opened_breaker(&mut self, station: StationId) {
         let Some(seat) = self.seats.get(&station) else { return };
-        seat.tell_counters();
         self.journal.breaker(&seat.name, true);
         if let Some(until) = seat.breaker.open_until() {
             self.timers.push(Reverse((until, 0, Timer::Release)));
         }
+        self.show(station);
+    }
+
+    /// Tells how all stations of a name stand together: a reload may have opened a token anew.
+    fn show(&self, id: StationId) {
+        let Some(seat) = self.seats.get(&id) else { return };
+        let alike = self.seats.values().filter(|of| Arc::ptr_eq(&of.counters, &seat.counters));
+        let gauges = alike.filter_map(Seat::gauges);
+        seat.counters.show(&gauges.fold(Gauges::default(), |all, one| all.and(&one)));
     }
 
     fn finish(&mut self, id: u64, outcome: Outcome) {

@@ -101,6 +101,7 @@ fn hear(dispatch: &mut Dispatch<WayBack>, now: Instant, message: Message) {
             dispatch.expect(station, Seat::new(name, counters, queue, now));
         }
         Message::Opened(station, signs) => dispatch.opened(now, station, signs),
+        Message::Serve(station) => dispatch.serve(station),
         Message::Release(station) => dispatch.release(station),
         Message::AddKey(id, key) => dispatch.add_key(id, key),
         Message::RemoveKey(id) => dispatch.remove_key(id),

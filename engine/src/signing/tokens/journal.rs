@@ -86,6 +86,20 @@ impl Journal {
     }
 }
 
+/// Some identities are served without one of their tokens.
+pub(super) fn absent(log: &LogWriter, token: &str, problem: &str, keys: &[String]) {
+    log.write(
+        "token_absent",
+        json!({
+            "token": token,
+            "problem": bounded(problem),
+            "keys": keys,
+            "message": "these keys are served without this token; it is tried again and again, and its share is \
+                        carried by the other tokens that have them",
+        }),
+    );
+}
+
 fn bounded(text: &str) -> String {
     text.chars().take(TEXT_CHARACTERS).collect()
 }

@@ -28,6 +28,8 @@ pub(super) enum Message {
         queue: usize,
     },
     Opened(StationId, Arc<dyn Signs>),
+    /// It is part of what is served.
+    Serve(StationId),
     Release(StationId),
     AddKey(TokenKeyId, Key),
     RemoveKey(TokenKeyId),

@@ -1,47 +1,70 @@
 //! A configuration's tokens and keys, opened and checked, and not served yet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use countersign_hsm::{Remedy, Scheme};
+use countersign_hsm::{Pin, Remedy, Scheme};
 use countersign_proto::{ServerKey, TokenKey, TokenKeyId};
 use rustls::SignatureScheme;
 
 use super::checking::PublicKey;
 use super::dispatch::{Key, StationId};
 use super::mailbox::{Mailbox, Message};
+use super::opening::{self, Opened, Opening};
 use super::{Held, HeldKey, StationKey, Tokens, dispatcher, name};
 use crate::config::{
     Config, ConfigError, ConfigErrors, TokenConfig, TokenKeyConfig, TokenKeyPlace,
 };
 use crate::pin;
-use crate::signing::station::{Event, KeySpec, OnEvent, Station, StationSpec, harden};
+use crate::signing::station::{Absence, KeySpec, Station, StationError, harden};
+
+/// Keys that are named for each token that is absent.
+const KEYS_SHOWN: usize = 16;
 
 /// What a configuration needs and is not there yet. Dropping it closes it.
 pub(crate) struct PreparedTokens {
     mailbox: Arc<Mailbox>,
+    absence: Absence,
     stations: Vec<Held>,
-    /// Keys in stations that were there before.
+    /// Keys that were looked up or, in tokens that are absent, not.
     found: Vec<(StationId, Arc<Station>, StationKey)>,
     keys: Vec<HeldKey>,
-    /// What could not be opened, and why: it is not tried twice.
-    failed: Vec<(Arc<TokenConfig>, String)>,
+    /// The station of each token, or why there is none.
+    opened: Vec<(Arc<TokenConfig>, Result<StationId, String>)>,
+    absent: Vec<Absent>,
+}
+
+/// A token that is not there, and without which identities do for a time.
+pub(super) struct Absent {
+    pub(super) id: StationId,
+    pub(super) problem: String,
+    /// No key in it can be looked up now.
+    is_gone: bool,
+    /// Where the keys are configured that are not to be had.
+    pub(super) keys: Vec<String>,
 }
 
 impl Tokens {
     /// Opens every token that a configuration names and that is not open, and finds every key. The identities of
-    /// the configuration get their keys.
+    /// the configuration get their keys. With [`Absence::Awaited`] it is enough for an identity to have its key in
+    /// one token: others that are not there for a reason that may pass are waited for.
     ///
     /// # Errors
     /// Everything that is wrong, each at its place; then nothing has changed.
-    pub(crate) fn prepare(&mut self, config: &mut Config) -> Result<PreparedTokens, ConfigErrors> {
+    pub(crate) fn prepare(
+        &mut self,
+        config: &mut Config,
+        absence: Absence,
+    ) -> Result<PreparedTokens, ConfigErrors> {
         let mut prepared = PreparedTokens {
             mailbox: Arc::clone(&self.mailbox),
+            absence,
             stations: Vec::new(),
             found: Vec::new(),
             keys: Vec::new(),
-            failed: Vec::new(),
+            opened: Vec::new(),
+            absent: Vec::new(),
         };
+        self.open(config, &mut prepared);
         let mut errors: Vec<ConfigError> = Vec::new();
         for identity in config.listeners.iter_mut().flat_map(|listener| &mut listener.identities) {
             let Some(places) = identity.token_key.clone() else { continue };
@@ -65,7 +88,7 @@ impl Tokens {
         Err(errors.into())
     }
 
-    /// The key of an identity: as it is known, or found in each of its tokens.
+    /// The key of an identity: as it is known, or found in each of its tokens that is there.
     fn key(
         &mut self,
         config: &TokenKeyConfig,
@@ -76,21 +99,28 @@ impl Tokens {
         let mut places = Vec::with_capacity(config.places.len());
         let mut schemes: Option<Vec<Scheme>> = None;
         for place in &config.places {
-            let found = self
-                .station(&place.token, prepared)
-                .and_then(|station| self.find(station, place, expected, prepared));
+            let found = prepared.station(&place.token).and_then(|station| {
+                let key = self.find(station, place, expected, prepared)?;
+                Ok((station, key))
+            });
             match found {
                 Ok((station, key)) => {
                     places.push((station, key.number));
-                    let mut both = schemes.unwrap_or_else(|| key.schemes.clone());
-                    both.retain(|scheme| key.schemes.contains(scheme));
-                    schemes = Some(both);
+                    match key.schemes {
+                        Some(own) => {
+                            let both = schemes.get_or_insert_with(|| own.clone());
+                            both.retain(|scheme| own.contains(scheme));
+                        }
+                        None => errors.push((true, place.wrong(prepared.problem(station)))),
+                    }
                 }
-                Err(problem) => errors.push(place.wrong(problem)),
+                Err(problem) => errors.push((false, place.wrong(problem))),
             }
         }
+        // Who has no token at all misses each; one that is absent beside others is no error.
+        errors.retain(|(is_absent, _)| !is_absent || schemes.is_none());
         if !errors.is_empty() {
-            return Err(errors);
+            return Err(errors.into_iter().map(|(_, error)| error).collect());
         }
         let known = self.keys.iter().chain(&prepared.keys);
         let mut known = known.filter(|held| held.places == places);
@@ -108,37 +138,58 @@ impl Tokens {
         Ok(key)
     }
 
-    /// The station of a token: as it stands, or opened now.
-    fn station(
-        &mut self,
-        config: &Arc<TokenConfig>,
-        prepared: &mut PreparedTokens,
-    ) -> Result<StationId, String> {
-        if let Some((_, problem)) = prepared.failed.iter().find(|(failed, _)| failed == config) {
-            return Err(problem.clone());
+    /// Sees to a station for each token that the configuration names: as it stands, or opened now.
+    fn open(&mut self, config: &Config, prepared: &mut PreparedTokens) {
+        let mut openings: Vec<Opening> = Vec::new();
+        let identities = config.listeners.iter().flat_map(|listener| &listener.identities);
+        for place in identities.flat_map(|identity| &identity.token_key).flat_map(|key| &key.places)
+        {
+            let config = &place.token;
+            let is_known = prepared.opened.iter().any(|(known, _)| known == config);
+            if is_known || openings.iter().any(|opening| opening.config == *config) {
+                continue;
+            }
+            match self.standing_or_new(config, &openings) {
+                Ok(Standing::Open(id)) => prepared.opened.push((Arc::clone(config), Ok(id))),
+                Ok(Standing::New(opening)) => openings.push(opening),
+                Err(problem) => prepared.opened.push((Arc::clone(config), Err(problem))),
+            }
         }
-        let opened = self.open(config, prepared);
-        if let Err(problem) = &opened {
-            prepared.failed.push((Arc::clone(config), problem.clone()));
+        let expected: Vec<_> = openings.iter().map(|opening| opening.id).collect();
+        for (config, result) in opening::open_all(openings, prepared.absence, &self.mailbox) {
+            let result = result.map_err(|error| error.to_string()).map(|opened| {
+                let Opened { held, absent } = opened;
+                let id = held.id;
+                prepared.stations.push(held);
+                let absent = absent.map(|error| Absent::new(id, error.problem, true));
+                prepared.absent.extend(absent);
+                id
+            });
+            prepared.opened.push((config, result));
         }
-        opened
+        for id in expected {
+            if !prepared.stations.iter().any(|held| held.id == id) {
+                self.mailbox.say(Message::Release(id));
+            }
+        }
     }
 
-    fn open(
+    /// The station that a token has, or what it takes to open one.
+    fn standing_or_new(
         &mut self,
         config: &Arc<TokenConfig>,
-        prepared: &mut PreparedTokens,
-    ) -> Result<StationId, String> {
+        openings: &[Opening],
+    ) -> Result<Standing, String> {
         self.start().map_err(|error| format!("tokens cannot be used: {error}"))?;
         let pin = config.pin_source.as_ref().map(pin::read).transpose();
         let pin = pin.map_err(|error| error.to_string())?;
-        let fingerprint = pin.as_ref().map(countersign_hsm::Pin::fingerprint);
-        let mut open = self.stations.iter().chain(&prepared.stations);
-        if let Some(held) = open.find(|held| held.is(config, fingerprint)) {
-            return Ok(held.id);
+        let fingerprint = pin.as_ref().map(Pin::fingerprint);
+        if let Some(held) = self.stations.iter().find(|held| held.is(config, fingerprint)) {
+            return Ok(Standing::Open(held.id));
         }
         let id = self.number();
-        let name = name(config, self.stations.iter().chain(&prepared.stations));
+        let held = self.stations.iter().map(|held| (&*held.name, &*held.config));
+        let name = name(config, held.chain(openings.iter().map(|one| (&*one.name, &*one.config))));
         let counters = self.ledger.of(&name);
         self.mailbox.say(Message::Expect {
             station: id,
@@ -146,46 +197,55 @@ impl Tokens {
             counters,
             queue: config.queue,
         });
-        let is_lost = Arc::new(AtomicBool::new(false));
-        let on_event = on_event(id, Arc::clone(&self.mailbox), Arc::clone(&is_lost));
-        match Station::open(StationSpec::of(config, pin), on_event) {
-            Ok(station) => {
-                let station = Arc::new(station);
-                self.mailbox.say(Message::Opened(id, station.clone()));
-                let (config, pin, keys) = (Arc::clone(config), fingerprint, Vec::new());
-                prepared.stations.push(Held { id, config, name, pin, station, is_lost, keys });
-                Ok(id)
-            }
-            Err(error) => {
-                self.mailbox.say(Message::Release(id));
-                Err(error.to_string())
-            }
-        }
+        Ok(Standing::New(Opening { id, config: Arc::clone(config), name, pin }))
     }
 
-    /// A key in a station: as it is known, or looked up now.
+    /// A key in a station: as it is known, or looked up now; or expected, where the token is absent.
     fn find(
         &mut self,
         id: StationId,
         place: &TokenKeyPlace,
         expected: &TokenKey,
         prepared: &mut PreparedTokens,
-    ) -> Result<(StationId, StationKey), String> {
-        let is_it = |key: &&StationKey| key.uri == place.uri && *key.spki == *expected.spki();
+    ) -> Result<StationKey, String> {
+        let number = self.number();
         let mut held = self.stations.iter().chain(&prepared.stations).filter(|held| held.id == id);
         let Some(held) = held.next() else { return Err("its station is gone".to_owned()) };
+        let is_it = |key: &&StationKey| key.uri == place.uri && *key.spki == *expected.spki();
         let found = prepared.found.iter().filter(|(of, ..)| *of == id).map(|(.., key)| key);
-        if let Some(key) = held.keys.iter().chain(found).find(is_it) {
-            return Ok((id, key.clone()));
+        let known = held.keys.iter().chain(found).filter(is_it);
+        let known = known.max_by_key(|key| key.schemes.is_some()).cloned();
+        if let Some(key) = known.as_ref().filter(|key| key.schemes.is_some()) {
+            return Ok(key.clone());
         }
         let station = Arc::clone(&held.station);
-        let number = self.number();
         let spki: Arc<[u8]> = expected.spki().into();
         let spec = KeySpec { id: number, uri: place.uri.clone(), spki: spki.to_vec() };
-        let facts = station.key(spec).map_err(|error| error.to_string())?;
-        let key = StationKey { number, uri: place.uri.clone(), spki, schemes: facts.schemes };
+        let mut key = StationKey { number, uri: place.uri.clone(), spki, schemes: None };
+        if !prepared.is_absent(id) {
+            match station.key(spec.clone()) {
+                Ok(facts) => key.schemes = Some(facts.schemes),
+                // It was served without before.
+                Err(error) if known.is_some() => prepared.note_absent(id, error),
+                Err(error) => {
+                    let was_there = self.stations.iter().any(|held| held.id == id);
+                    let is_awaited = was_there || prepared.absence == Absence::Awaited;
+                    if !is_awaited || error.remedy == Remedy::Fatal {
+                        return Err(error.problem);
+                    }
+                    prepared.note_absent(id, error);
+                }
+            }
+        }
+        if key.schemes.is_none() {
+            prepared.note_key(id, place);
+            if let Some(known) = known {
+                return Ok(known);
+            }
+            station.expect_key(spec).map_err(|error| error.problem)?;
+        }
         prepared.found.push((id, station, key.clone()));
-        Ok((id, key))
+        Ok(key)
     }
 
     /// Before the first PIN is read.
@@ -198,25 +258,63 @@ impl Tokens {
     }
 }
 
-/// Carries what a station says into the mailbox.
-fn on_event(id: StationId, mailbox: Arc<Mailbox>, is_lost: Arc<AtomicBool>) -> OnEvent {
-    Arc::new(move |event| {
-        match &event {
-            Event::Up { .. } => is_lost.store(false, Ordering::Release),
-            Event::Down { remedy: Remedy::Fatal, .. } => is_lost.store(true, Ordering::Release),
-            _ => {}
-        }
-        mailbox.say(Message::Said(id, event));
-    })
+/// What there is for a token.
+enum Standing {
+    Open(StationId),
+    New(Opening),
+}
+
+impl Absent {
+    fn new(id: StationId, problem: String, is_gone: bool) -> Self {
+        Self { id, problem, is_gone, keys: Vec::new() }
+    }
 }
 
 impl PreparedTokens {
+    fn station(&self, config: &TokenConfig) -> Result<StationId, String> {
+        let mut opened = self.opened.iter();
+        let opened = opened.find_map(|(known, result)| (**known == *config).then_some(result));
+        opened.cloned().unwrap_or_else(|| Err("its station is gone".to_owned()))
+    }
+
+    fn is_absent(&self, id: StationId) -> bool {
+        self.absent.iter().any(|absent| absent.id == id && absent.is_gone)
+    }
+
+    /// Why a token is absent.
+    fn problem(&self, id: StationId) -> &str {
+        let absent = self.absent.iter().rfind(|absent| absent.id == id);
+        absent.map_or("the token is not there", |absent| &absent.problem)
+    }
+
+    /// A key in it is not to be had.
+    fn note_absent(&mut self, id: StationId, error: StationError) {
+        self.absent.push(Absent::new(id, error.problem, error.remedy != Remedy::Fatal));
+    }
+
+    fn note_key(&mut self, id: StationId, place: &TokenKeyPlace) {
+        let Some(absent) = self.absent.iter_mut().rfind(|absent| absent.id == id) else { return };
+        let place = place.to_string();
+        if absent.keys.len() < KEYS_SHOWN && !absent.keys.contains(&place) {
+            absent.keys.push(place);
+        }
+    }
+
     /// Makes it part of what is served.
     pub(super) fn hand_over(mut self, tokens: &mut Tokens) {
+        for held in &self.stations {
+            tokens.ledger.show(&held.name);
+            self.mailbox.say(Message::Serve(held.id));
+        }
         tokens.stations.append(&mut self.stations);
         for (id, _, key) in std::mem::take(&mut self.found) {
             if let Some(held) = tokens.stations.iter_mut().find(|held| held.id == id) {
                 held.keys.push(key);
+            }
+        }
+        for absent in std::mem::take(&mut self.absent) {
+            if !absent.keys.is_empty() {
+                tokens.tell_absent(&absent);
             }
         }
         for held in std::mem::take(&mut self.keys) {

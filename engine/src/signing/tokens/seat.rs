@@ -7,7 +7,7 @@ use countersign_hsm::{Remedy, Scheme};
 
 use super::breaker::{Breaker, Permit};
 use super::checking::is_rsa;
-use super::counters::{TokenCounters, Verdict};
+use super::counters::{Gauges, TokenCounters, Verdict};
 use super::latency::Percentile95;
 use crate::config::VerifyOwn;
 use crate::signing::station::{Full, Station};
@@ -55,8 +55,13 @@ pub(super) struct Seat {
     pub(super) in_flight: usize,
     /// As many may wait there, at least.
     pub(super) queue: usize,
+    /// A configuration that is served names it; before that nobody is told of it.
+    is_served: bool,
     /// No configuration names it any more: it goes once nothing is in flight.
     pub(super) is_released: bool,
+    /// Busy, open, waiting; and at most.
+    sessions: (usize, usize, usize),
+    sessions_most: usize,
     latency: Percentile95,
     presence: Presence,
     unverified: u32,
@@ -84,7 +89,10 @@ impl Seat {
             breaker: Breaker::default(),
             in_flight: 0,
             queue,
+            is_served: false,
             is_released: false,
+            sessions: (0, 0, 0),
+            sessions_most: 0,
             latency: Percentile95::default(),
             presence: Presence::Down { since: now, problem, remedy: Remedy::Reopen },
             unverified: 0,
@@ -99,7 +107,10 @@ impl Seat {
         self.presence = Presence::Up;
         self.breaker.came_back();
         self.verify_next = FIRST;
-        self.counters.up(most);
+        self.sessions_most = most;
+        if self.is_served {
+            self.counters.came_up();
+        }
         was_down
     }
 
@@ -111,7 +122,7 @@ impl Seat {
         };
         let was_up = matches!(self.presence, Presence::Up);
         self.presence = Presence::Down { since, problem, remedy };
-        self.counters.down();
+        self.sessions = (0, 0, 0);
         was_up
     }
 
@@ -188,8 +199,29 @@ impl Seat {
         }
     }
 
-    pub(super) fn tell_counters(&self) {
-        self.counters.in_flight(self.in_flight);
-        self.counters.breaker(self.breaker.standing());
+    /// It is part of what is served.
+    pub(super) fn serve(&mut self) {
+        if !self.is_served && matches!(self.presence, Presence::Up) {
+            self.counters.came_up();
+        }
+        self.is_served = true;
+    }
+
+    pub(super) fn sessions(&mut self, busy: usize, open: usize, waiting: usize) {
+        self.sessions = (busy, open, waiting);
+    }
+
+    /// How it stands, where that is anybody's business.
+    pub(super) fn gauges(&self) -> Option<Gauges> {
+        let (sessions_busy, sessions_open, waiting) = self.sessions;
+        (self.is_served && !self.is_released).then(|| Gauges {
+            is_up: matches!(self.presence, Presence::Up),
+            sessions_open,
+            sessions_busy,
+            sessions_most: self.sessions_most,
+            waiting,
+            in_flight: self.in_flight,
+            breaker: Some(self.breaker.standing()),
+        })
     }
 }

@@ -60,7 +60,7 @@ fn to_parent() -> Vec<ToParent> {
         ToParent::PinRefused(name()),
         ToParent::Up(StationInfo { max_sessions: None, ..info.clone() }),
         ToParent::Up(info),
-        ToParent::Down { remedy: Remedy::Fatal, problem: "why".to_owned() },
+        ToParent::Down { remedy: Remedy::Fatal, is_final: false, problem: "why".to_owned() },
         ToParent::Answer { operation: 5, result: Ok(vec![0x30; 71]) },
         ToParent::Answer { operation: 5, result: Err(refusal) },
         ToParent::Lanes { busy: 1, open: 2, waiting: 3 },

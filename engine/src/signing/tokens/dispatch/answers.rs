@@ -24,7 +24,7 @@ impl<O: Origin> Dispatch<O> {
         let Some(known) = self.attempts.remove(&attempt).filter(|_| is_its) else { return };
         if let Some(seat) = self.seats.get_mut(&station) {
             seat.in_flight = seat.in_flight.saturating_sub(1);
-            seat.tell_counters();
+            self.show(station);
         }
         match result {
             Ok(signature) => self.signed(now, attempt, known, signature),
@@ -80,8 +80,8 @@ impl<O: Origin> Dispatch<O> {
         let Some(seat) = self.seats.get_mut(&attempt.station) else { return };
         seat.counters.result(Verdict::Signed);
         if seat.breaker.succeeded(attempt.is_probe) {
-            seat.tell_counters();
             self.journal.breaker(&seat.name, false);
+            self.show(attempt.station);
             self.release_waiting(now);
         }
     }

@@ -1,5 +1,6 @@
 //! The dispatcher in made-up time, with tokens that do as they are told.
 
 mod failures;
+mod names;
 mod spreading;
 mod world;

@@ -88,6 +88,8 @@ impl World {
             let counters = world.ledger.of(&station.to_string());
             let seat = Seat::new(station.to_string().into(), counters, QUEUE, world.now);
             world.dispatch.expect(station, seat);
+            world.ledger.show(&station.to_string());
+            world.dispatch.serve(station);
             world.up(station);
             let signs: Arc<dyn Signs> = world.fakes[station as usize].clone();
             world.dispatch.opened(world.now, station, signs);
@@ -166,6 +168,16 @@ impl World {
             max_sessions: None,
         };
         self.dispatch.up(self.now, station, &info);
+    }
+
+    /// A reload opens the token of a station anew: another station, under the same name.
+    pub(super) fn open_anew(&mut self, station: StationId) -> StationId {
+        self.fakes.push(Arc::default());
+        let anew = self.fakes.len() as StationId - 1;
+        let counters = self.ledger.of(&station.to_string());
+        let seat = Seat::new(station.to_string().into(), counters, QUEUE, self.now);
+        self.dispatch.expect(anew, seat);
+        anew
     }
 
     pub(super) fn fill(&self, station: StationId, is_full: bool) {
