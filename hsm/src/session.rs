@@ -46,11 +46,18 @@ impl Session {
     /// When the token says that somebody has tried wrong PINs (`CKF_USER_PIN_COUNT_LOW`, `_FINAL_TRY`, `_LOCKED`):
     /// then nothing is tried. When `C_Login` fails: after `CKR_PIN_INCORRECT` the caller must not try this PIN again.
     pub fn login(&self, pin: &Pin) -> Result<(), Error> {
-        self.expect_harmless()?;
-        match self.log_in(UserType::User, pin) {
-            Err(error) if error.code() == Some("CKR_USER_ALREADY_LOGGED_IN") => Ok(()),
-            result => result,
-        }
+        self.expect_harmless(false)?;
+        self.log_user_in(pin)
+    }
+
+    /// The same with another PIN than one that the token has refused to the caller: that the token tells of a wrong PIN
+    /// (`CKF_USER_PIN_COUNT_LOW`) keeps nobody from trying this one then, unless it would be the last try.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn login_with_another(&self, pin: &Pin) -> Result<(), Error> {
+        self.expect_harmless(true)?;
+        self.log_user_in(pin)
     }
 
     /// Keys and certificates that this session sees, which without a login are the public ones only; at most 4,096.
@@ -143,7 +150,7 @@ impl Session {
         input: &[u8],
         pin: &Pin,
     ) -> Result<Vec<u8>, Error> {
-        self.expect_harmless()?;
+        self.expect_harmless(false)?;
         let function = self.token.module().sign_function()?;
         self.raw.sign_init(mechanism, key).map_err(|error| Error::of("C_SignInit", error))?;
         self.log_in(UserType::ContextSpecific, pin)?;
@@ -208,14 +215,21 @@ impl Session {
         key::generate_mac_key(self, label, id)
     }
 
+    fn log_user_in(&self, pin: &Pin) -> Result<(), Error> {
+        match self.log_in(UserType::User, pin) {
+            Err(error) if error.code() == Some("CKR_USER_ALREADY_LOGGED_IN") => Ok(()),
+            result => result,
+        }
+    }
+
     fn log_in(&self, user: UserType, pin: &Pin) -> Result<(), Error> {
         // A copy with no room to spare, which is overwritten when it goes, as the original is.
         let copy = AuthPin::new(pin.expose().into());
         self.raw.login(user, Some(&copy)).map_err(|error| Error::of("C_Login", error))
     }
 
-    /// Refuses to log in where a wrong PIN would do harm, or where one was tried by somebody before.
-    fn expect_harmless(&self) -> Result<(), Error> {
+    /// Refuses to log in where a wrong PIN would do harm, or where one was tried before; unless the caller knows of that.
+    fn expect_harmless(&self, knows_of_wrong: bool) -> Result<(), Error> {
         let info = self.token.current_info()?;
         let refuse = |problem: &str| {
             let label = &info.label;
@@ -230,7 +244,7 @@ impl Session {
             refuse(
                 "one more wrong PIN locks it: log in once by hand with the right one, then start again (CKF_USER_PIN_FINAL_TRY)",
             )
-        } else if info.pin_count_low {
+        } else if info.pin_count_low && !knows_of_wrong {
             refuse(
                 "somebody tried a wrong PIN: log in once by hand with the right one, then start again (CKF_USER_PIN_COUNT_LOW)",
             )

@@ -198,6 +198,9 @@ impl IdentitySection {
     }
 }
 
+/// The command that starts the engine.
+const RUN: [&str; 2] = ["run", "--config"];
+
 /// A configuration on disk.
 #[derive(Clone, Debug)]
 pub struct ConfigurationFile {
@@ -234,9 +237,21 @@ impl ConfigurationFile {
     /// When the program cannot be run.
     #[must_use]
     pub fn check(&self) -> (bool, String) {
-        let mut words = self.wrapper.clone();
-        words.extend([engine::program().into_os_string(), "check".into(), "--config".into()]);
-        words.push(self.path.clone().into_os_string());
+        self.checked(&["check", "--config"])
+    }
+
+    /// What `countersign hsm check` says about its keys in tokens, and whether they are right.
+    ///
+    /// # Panics
+    ///
+    /// When the program cannot be run.
+    #[must_use]
+    pub fn hsm_check(&self) -> (bool, String) {
+        self.checked(&["hsm", "check", "--config"])
+    }
+
+    fn checked(&self, command: &[&str]) -> (bool, String) {
+        let words = self.words(command);
         let output = Command::new(&words[0]).args(&words[1..]).output().expect("a program");
         let said = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&said).into_owned())
@@ -275,7 +290,7 @@ impl ConfigurationFile {
     #[must_use]
     #[track_caller]
     pub fn start(&self) -> Engine {
-        engine::start(&self.words())
+        engine::start(&self.words(&RUN))
     }
 
     /// Starts an engine that must refuse to start.
@@ -286,19 +301,20 @@ impl ConfigurationFile {
     #[must_use]
     #[track_caller]
     pub fn start_in_vain(&self) -> StartFailure {
-        engine::start_in_vain(&self.words())
+        engine::start_in_vain(&self.words(&RUN))
     }
 
     /// Starts an engine whose log nobody reads.
     #[must_use]
     #[track_caller]
     pub fn start_unread(&self) -> Unread {
-        engine::start_unread(&self.words())
+        engine::start_unread(&self.words(&RUN))
     }
 
-    fn words(&self) -> Vec<OsString> {
+    fn words(&self, command: &[&str]) -> Vec<OsString> {
         let mut words = self.wrapper.clone();
-        words.extend([engine::program().into_os_string(), "run".into(), "--config".into()]);
+        words.push(engine::program().into_os_string());
+        words.extend(command.iter().map(OsString::from));
         words.push(self.path.clone().into_os_string());
         words
     }

@@ -113,9 +113,52 @@ impl Load {
     #[must_use]
     #[track_caller]
     pub fn run(self, pki: &Pki) -> Loaded {
+        self.begin(pki).finish()
+    }
+
+    /// Starts it, with its figures in a file of `pki`'s folder.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be run.
+    #[must_use]
+    #[track_caller]
+    pub fn begin(self, pki: &Pki) -> Loading {
         let file = pki.directory().join("loadgen.json");
-        let finished = self.option("--json", &file.display().to_string()).start().finish();
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|_| "null".to_owned());
+        let running = self.option("--json", &file.display().to_string()).start();
+        Loading { running, file }
+    }
+}
+
+/// A run that will have figures. Dropping it kills it.
+pub struct Loading {
+    running: Running,
+    file: PathBuf,
+}
+
+impl Loading {
+    /// Has it end now, with the figures of what it did until then.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::finish`] does.
+    #[must_use]
+    #[track_caller]
+    pub fn interrupt(self) -> Loaded {
+        self.running.interrupt();
+        self.finish()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end, or its figures are no JSON.
+    #[must_use]
+    #[track_caller]
+    pub fn finish(self) -> Loaded {
+        let finished = self.running.finish();
+        let text = std::fs::read_to_string(&self.file).unwrap_or_else(|_| "null".to_owned());
         let json = serde_json::from_str(&text);
         Loaded { json: json.unwrap_or_else(|error| panic!("{error}:\n{text}")), finished }
     }

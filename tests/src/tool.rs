@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::deadline::{PATIENCE, wait_for};
 
 /// A program and the Debian package it comes from.
@@ -142,6 +144,15 @@ impl Running {
             );
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Sends it INT, as a terminal's Ctrl-C does.
+    ///
+    /// # Panics
+    ///
+    /// When it is gone.
+    pub fn interrupt(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("a signal to the tool");
     }
 
     /// Closes its input, waits for its end.

@@ -3,7 +3,7 @@
 use countersign_hsm::{Module, Pin, PinSource, Session, Token, Uri};
 
 use crate::pin;
-use crate::signing::station::harden;
+use crate::signing::station::{harden, log_in};
 
 /// The token that a URI names.
 pub(super) fn token(uri: &Uri) -> Result<Token, String> {
@@ -25,7 +25,7 @@ pub(super) fn session(uri: &Uri, writable: bool) -> Result<Session, String> {
     match uri.pin_source() {
         Some(source) => {
             let pin = read_pin(source)?;
-            session.login(&pin).map_err(|error| format!("{uri}: {error}"))?;
+            log_in(&session, pin).map_err(|problem| format!("{uri}: {problem}"))?;
         }
         None if token.info().login_required => {
             return Err(format!(

@@ -173,7 +173,7 @@ pub static ALL: &[Key] = &[
     key("tokens.lanes", Kind::Count(TOKEN_SESSIONS), Some("4, or `max_sessions` if that is less"), "1 to `max_sessions`", "4"),
     key("tokens.queue", Kind::Count(TOKEN_QUEUE), Some("1024"), "1 to 65536", "1024"),
     key("tokens.operation_timeout", Kind::Duration, Some(r#""2s""#), "10ms to 60s; shorter than `listener.limits.operation_timeout`", r#""2s""#),
-    key("tokens.hedge_after", Kind::Duration, Some("twice what 95 of 100 signatures take, at least 5ms"), "1ms to `operation_timeout`", r#""20ms""#),
+    key("tokens.hedge_after", Kind::Duration, Some("twice what 95 of 100 signatures take, at least 5ms, at most half of `operation_timeout`"), "1ms to `operation_timeout`", r#""20ms""#),
     key("tokens.verify_own", Kind::Choice(&["sampled", "always"]), Some(r#""sampled""#), r#""sampled" or "always""#, r#""always""#),
 
     key("listener", Kind::Tables(LISTENERS_MAX), None, "1 to 64", "a table [[listener]] with listen, upstream, allow and an identity"),

@@ -44,6 +44,7 @@ use zeroize::Zeroizing;
 
 pub use self::child::{CHILD_ARGUMENT, run as run_child};
 pub use self::first::Absence;
+pub(crate) use self::pins::log_in;
 pub use self::process::{MODULE_VARIABLES, harden, set_program};
 
 use self::crew::{Crew, Plan};

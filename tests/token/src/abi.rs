@@ -183,6 +183,7 @@ fn token_info(slot: &Slot, token: &Token, wrong_pins: u64) -> CK_TOKEN_INFO {
     let settings = &token.settings;
     let pin_flags = match wrong_pins {
         0 => 0,
+        _ if !settings.tells_wrong_pins => 0,
         1 => CKF_USER_PIN_COUNT_LOW,
         2 => CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY,
         _ => CKF_USER_PIN_LOCKED,

@@ -42,6 +42,8 @@ pub struct Token {
     pub model: String,
     /// The user's PIN. Another one here is a PIN changed on the token.
     pub pin: String,
+    /// Whether its flags tell of wrong PINs (`CKF_USER_PIN_COUNT_LOW`, `_FINAL_TRY`, `_LOCKED`), which not every token's do.
+    pub tells_wrong_pins: bool,
     /// Sessions of one process beyond which there is `CKR_SESSION_COUNT`; 0 is no limit.
     pub max_sessions: u64,
     /// From call to return of `C_Sign` and `C_SignFinal`, in microseconds, each session by itself.
@@ -78,6 +80,7 @@ impl Default for Token {
             manufacturer: "Countersign tests".to_owned(),
             model: "test token".to_owned(),
             pin: "1234".to_owned(),
+            tells_wrong_pins: true,
             max_sessions: 0,
             latency_us: 0,
             jitter_us: 0,

@@ -16,7 +16,8 @@ use rustix::fs::FileType;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::crew::{Crew, Outside, Plan, Said, TokenName};
-use super::protocol::{Frames, Garbled, Hello, Key, Secret, ToChild, ToParent, VERSION};
+use super::pins::Admitted;
+use super::protocol::{Frames, Garbled, Given, Hello, Key, ToChild, ToParent, VERSION};
 use super::task::{Errand, ErrandWork, Found};
 use super::{ERRAND_PATIENCE, KeySpec, LaneLimits, Refusal, RefusalReason, StationError, process};
 
@@ -134,9 +135,9 @@ fn shut_in() -> io::Result<()> {
 
 struct Child {
     voice: Arc<Voice>,
-    pins: Sender<Result<Option<Secret>, String>>,
+    pins: Sender<Result<Option<Given>, String>>,
     /// Until the crew has it.
-    given: Option<Receiver<Result<Option<Secret>, String>>>,
+    given: Option<Receiver<Result<Option<Given>, String>>>,
     hello: Option<Hello>,
     known: Vec<KeySpec>,
     crew: Option<Crew>,
@@ -294,7 +295,7 @@ impl Voice {
 /// What the crew speaks with: the engine.
 struct Parent {
     voice: Arc<Voice>,
-    given: Receiver<Result<Option<Secret>, String>>,
+    given: Receiver<Result<Option<Given>, String>>,
 }
 
 impl Outside for Parent {
@@ -315,14 +316,14 @@ impl Outside for Parent {
     }
 
     /// The engine gives it only for a token that has not refused it.
-    fn pin(&self, token: &TokenName) -> Result<Option<Arc<Pin>>, String> {
+    fn pin(&self, token: &TokenName) -> Result<Option<Admitted>, String> {
         self.voice.say(&ToParent::Found(token.clone()));
         let given = self.given.recv_timeout(ERRAND_PATIENCE);
-        let Some(secret) = given.map_err(|_| "the engine gave no PIN".to_owned())?? else {
+        let Some(given) = given.map_err(|_| "the engine gave no PIN".to_owned())?? else {
             return Ok(None);
         };
-        let pin = Pin::new(secret.0.as_bytes()).map_err(|error| error.to_string())?;
-        Ok(Some(Arc::new(pin)))
+        let pin = Pin::new(given.pin.0.as_bytes()).map_err(|error| error.to_string())?;
+        Ok(Some(Admitted { pin: Arc::new(pin), is_another: given.is_another }))
     }
 
     fn pin_refused(&self, token: &TokenName) {

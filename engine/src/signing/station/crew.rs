@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use countersign_hsm::{Module, Pin, PrivateKey, Remedy, Scheme, Uri};
+use countersign_hsm::{Module, PrivateKey, Remedy, Scheme, Uri};
 use crossbeam::channel::{self, Receiver, Sender};
 
 use super::berth::{Berth, Standing};
 use super::first::{self, Absence, First};
 use super::gate::Gate;
 use super::lane::{Lane, Place};
+use super::pins::Admitted;
 use super::recovery::{self, Closed, Opened};
 use super::task::{Errand, ErrandWork, Operation, Task};
 use super::{Full, KeySpec, LaneLimits, Refusal, RefusalReason, StationError, StationInfo, watch};
@@ -49,7 +50,7 @@ pub(super) trait Outside: Send + Sync {
     ///
     /// # Errors
     /// If the token has refused this PIN before.
-    fn pin(&self, token: &TokenName) -> Result<Option<Arc<Pin>>, String>;
+    fn pin(&self, token: &TokenName) -> Result<Option<Admitted>, String>;
 
     /// The token has refused that PIN.
     fn pin_refused(&self, token: &TokenName);

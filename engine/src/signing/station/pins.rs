@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_hsm::Pin;
+use countersign_hsm::{Error, Pin, Session};
 
 use super::crew::{Outside, Said, TokenName};
-use super::{Event, OnEvent};
+use super::persistence::refuses_pin;
+use super::{Event, OnEvent, recovery};
 
 /// What to do about a PIN that was refused.
 pub(super) const WHAT_TO_DO: &str = "the PIN is wrong and is not tried again: put the right one where pin-source says \
@@ -27,20 +28,57 @@ fn refused() -> MutexGuard<'static, Option<Refused>> {
     REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// May this PIN be tried with that token?
+/// A PIN that may be tried.
+pub(super) struct Admitted {
+    pub(super) pin: Arc<Pin>,
+    /// The token has refused another one before. It may warn of that, which is no news.
+    pub(super) is_another: bool,
+}
+
+impl Admitted {
+    /// Logs in.
+    ///
+    /// # Errors
+    /// As [`Session::login`] has them.
+    pub(super) fn log_in(&self, session: &Session) -> Result<(), Error> {
+        if self.is_another {
+            session.login_with_another(&self.pin)
+        } else {
+            session.login(&self.pin)
+        }
+    }
+}
+
+/// May this PIN be tried with that token? Then whether another one was.
 ///
 /// # Errors
 /// If the token has refused it before.
-pub(super) fn admit(token: &TokenName, pin: &Pin) -> Result<(), String> {
+pub(super) fn admit(token: &TokenName, pin: &Pin) -> Result<bool, String> {
     let refused = refused();
-    let Some(known) = &*refused else { return Ok(()) };
+    let Some(known) = &*refused else { return Ok(false) };
     if known.len() < REFUSED_MAX && !known.contains(&(token.clone(), pin.fingerprint())) {
-        return Ok(());
+        return Ok(known.iter().any(|(refusing, _)| refusing == token));
     }
     Err(format!(
         "the token '{}' (serial {}) has refused this PIN before: {WHAT_TO_DO}",
         token.label, token.serial
     ))
+}
+
+/// Logs in to a token whose module is in this very process, unless it has refused this PIN before.
+///
+/// # Errors
+/// Why not, and what to do.
+pub(crate) fn log_in(session: &Session, pin: Pin) -> Result<(), String> {
+    let token = recovery::name(session.token());
+    let is_another = admit(&token, &pin)?;
+    let admitted = Admitted { pin: Arc::new(pin), is_another };
+    admitted.log_in(session).map_err(|error| {
+        if refuses_pin(&error) {
+            remember(&token, &admitted.pin);
+        }
+        error.to_string()
+    })
 }
 
 /// That token has refused this PIN.
@@ -76,11 +114,10 @@ impl Outside for InProcess {
         (self.on_event)(event);
     }
 
-    fn pin(&self, token: &TokenName) -> Result<Option<Arc<Pin>>, String> {
-        if let Some(pin) = &self.pin {
-            admit(token, pin)?;
-        }
-        Ok(self.pin.clone())
+    fn pin(&self, token: &TokenName) -> Result<Option<Admitted>, String> {
+        let Some(pin) = &self.pin else { return Ok(None) };
+        let is_another = admit(token, pin)?;
+        Ok(Some(Admitted { pin: Arc::clone(pin), is_another }))
     }
 
     fn pin_refused(&self, token: &TokenName) {

@@ -30,7 +30,7 @@ pub(super) enum ToChild {
     /// First of all.
     Hello(Hello),
     /// What the child wanted to know of a token that it has found.
-    Pin(Result<Option<Secret>, String>),
+    Pin(Result<Option<Given>, String>),
     /// A key that is in use already, or is expected in a token that is not there yet.
     Known {
         key: Key,
@@ -79,6 +79,14 @@ pub(super) struct Key {
     pub(super) id: u64,
     pub(super) uri: String,
     pub(super) spki: Vec<u8>,
+}
+
+/// A PIN that may be tried.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) pin: Secret,
+    /// The token has refused another one before.
+    pub(super) is_another: bool,
 }
 
 /// Text that is wiped when it is dropped, and not shown.
@@ -149,7 +157,10 @@ impl ToChild {
                 fields.number(hello.deadline_us);
             }),
             Self::Pin(Ok(None)) => frame(frames, 1, |_| {}),
-            Self::Pin(Ok(Some(pin))) => frame(frames, 2, |fields| fields.bytes(pin.0.as_bytes())),
+            Self::Pin(Ok(Some(given))) => frame(frames, 2, |fields| {
+                fields.number(u64::from(given.is_another));
+                fields.bytes(given.pin.0.as_bytes());
+            }),
             Self::Pin(Err(problem)) => frame(frames, 3, |fields| fields.text(problem)),
             Self::Known { key } => frame(frames, 4, |fields| fields.key(key)),
             Self::Begin => frame(frames, 5, |_| {}),
@@ -189,7 +200,11 @@ impl ToChild {
                 deadline_us: fields.number()?,
             }),
             1 => Self::Pin(Ok(None)),
-            2 => Self::Pin(Ok(Some(Secret(Zeroizing::new(fields.text()?))))),
+            2 => {
+                let is_another = fields.number()? == 1;
+                let pin = Secret(Zeroizing::new(fields.text()?));
+                Self::Pin(Ok(Some(Given { pin, is_another })))
+            }
             3 => Self::Pin(Err(fields.text()?)),
             4 => Self::Known { key: fields.key()? },
             5 => Self::Begin,

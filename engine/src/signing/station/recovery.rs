@@ -84,7 +84,7 @@ fn enter(core: &Core, token: &Token) -> Result<(Session, Gate), (StationError, b
         .map_err(|problem| (StationError { problem, remedy: Remedy::Fatal }, true))?;
     let mut session = token.open().map_err(passing)?;
     if let Some(pin) = &pin {
-        match session.login(pin) {
+        match pin.log_in(&session) {
             Ok(()) => {}
             Err(error) if refuses_pin(&error) => {
                 core.outside.pin_refused(&name);
@@ -100,7 +100,7 @@ fn enter(core: &Core, token: &Token) -> Result<(Session, Gate), (StationError, b
         }
     }
     find_keys(core, &mut session).map_err(passing)?;
-    Ok((session, Gate::new(name, pin)))
+    Ok((session, Gate::new(name, pin.map(|admitted| admitted.pin))))
 }
 
 /// A key that is not there any more keeps nobody from using the others.
@@ -122,7 +122,7 @@ fn find_keys(core: &Core, session: &mut Session) -> Result<(), Error> {
     Ok(())
 }
 
-fn name(token: &Token) -> TokenName {
+pub(super) fn name(token: &Token) -> TokenName {
     let info = token.info();
     TokenName {
         label: info.label.clone(),

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::first::First;
 use super::process::{self, MODULE_VARIABLES, Shared};
-use super::protocol::{Frames, Garbled, Hello, Secret, ToChild, ToParent, VERSION};
+use super::protocol::{Frames, Garbled, Given, Hello, Secret, ToChild, ToParent, VERSION};
 use super::task::{Errand, Found};
 use super::{
     CHILD_ARGUMENT, Event, KeyFacts, OPEN_PATIENCE, Refusal, RefusalReason, StationError,
@@ -272,8 +272,10 @@ impl<'a> Running<'a> {
             ToParent::Found(name) => {
                 let pin = match &self.shared.pin {
                     None => Ok(None),
-                    Some(pin) => pins::admit(&name, pin)
-                        .map(|()| Some(Secret(Zeroizing::new(pin.expose().to_owned())))),
+                    Some(pin) => pins::admit(&name, pin).map(|is_another| {
+                        let pin = Secret(Zeroizing::new(pin.expose().to_owned()));
+                        Some(Given { pin, is_another })
+                    }),
                 };
                 // Not by way of the line, whose buffers are kept.
                 let mut frame = Zeroizing::new(Vec::with_capacity(512));

@@ -99,10 +99,15 @@ impl Breaker {
         true
     }
 
-    /// The token cannot be trusted: no matter how well it did before.
-    pub(super) fn trip(&mut self, now: Instant) {
+    /// The token cannot be trusted: no matter how well it did before. Gives whether that has opened it: what was under
+    /// way with it when it was opened is no news.
+    pub(super) fn trip(&mut self, now: Instant) -> bool {
         self.in_a_row = IN_A_ROW;
-        self.open(now);
+        let is_open = matches!(self.state, State::Open { until } if until > now);
+        if !is_open {
+            self.open(now);
+        }
+        !is_open
     }
 
     /// What came to nothing was a probe, and said nothing about the token.
@@ -191,6 +196,21 @@ mod tests {
             expected = OPEN_MOST.min(expected * 2);
         }
         assert_eq!(expected, OPEN_MOST);
+    }
+
+    #[test]
+    fn what_goes_wrong_together_opens_it_once() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        assert!(breaker.trip(now));
+        for _ in 0..10 {
+            assert!(!breaker.trip(now));
+        }
+        let later = now + OPEN_FIRST;
+        assert_eq!(breaker.permit(later), Permit::Probe);
+        assert!(breaker.asked(later));
+        assert!(breaker.trip(later), "the probe");
+        assert_eq!(breaker.open_until(), Some(later + 2 * OPEN_FIRST));
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl<O: Origin> Dispatch<O> {
         if let Some(seat) = first.and_then(|attempt| self.seats.get(&attempt.station))
             && hedges
         {
-            let due = now + seat.hedge_after(self.rules.hedge_after);
+            let due = now + seat.hedge_after(&self.rules);
             self.timers.push(Reverse((due, id, Timer::Hedge)));
         }
     }

@@ -9,7 +9,7 @@ use super::breaker::{Breaker, Permit};
 use super::checking::is_rsa;
 use super::counters::{Gauges, TokenCounters, Verdict};
 use super::latency::Percentile95;
-use crate::config::VerifyOwn;
+use crate::config::{TokenRules, VerifyOwn};
 use crate::signing::station::{Full, Station};
 
 /// Whom an operation is given to.
@@ -154,10 +154,12 @@ impl Seat {
         }
     }
 
-    /// When an operation that it was given is given to another too.
-    pub(super) fn hedge_after(&self, configured: Option<Duration>) -> Duration {
-        configured.unwrap_or_else(|| {
-            self.latency.get().map_or(HEDGE_LEAST, |usual| HEDGE_LEAST.max(usual * 2))
+    /// When an operation that it was given is given to another too. However slow this one usually is, half of the time
+    /// is the other's: a few signatures that hung would otherwise keep any from being hedged for long.
+    pub(super) fn hedge_after(&self, rules: &TokenRules) -> Duration {
+        rules.hedge_after.unwrap_or_else(|| {
+            let usual = self.latency.get().map_or(HEDGE_LEAST, |usual| HEDGE_LEAST.max(usual * 2));
+            usual.min(rules.operation_timeout / 2)
         })
     }
 

@@ -9,6 +9,10 @@ fn key() -> Key {
     Key { id: 7, uri: "pkcs11:object=a".to_owned(), spki: vec![1, 2, 3] }
 }
 
+fn given(pin: &str, is_another: bool) -> Given {
+    Given { pin: Secret(Zeroizing::new(pin.to_owned())), is_another }
+}
+
 fn to_child() -> Vec<ToChild> {
     let hello = Hello {
         version: VERSION,
@@ -23,7 +27,8 @@ fn to_child() -> Vec<ToChild> {
     vec![
         ToChild::Hello(hello),
         ToChild::Pin(Ok(None)),
-        ToChild::Pin(Ok(Some(Secret(Zeroizing::new("1234".to_owned()))))),
+        ToChild::Pin(Ok(Some(given("1234", false)))),
+        ToChild::Pin(Ok(Some(given("5678", true)))),
         ToChild::Pin(Err("refused before".to_owned())),
         ToChild::Known { key: key() },
         ToChild::Begin,
@@ -143,7 +148,7 @@ fn a_long_text_is_cut_between_letters() {
 fn a_pin_does_not_stay_in_the_buffer() {
     const PIN: &str = "correct horse battery";
     let mut stream = Vec::new();
-    ToChild::Pin(Ok(Some(Secret(Zeroizing::new(PIN.to_owned()))))).write(&mut stream);
+    ToChild::Pin(Ok(Some(given(PIN, false)))).write(&mut stream);
     let mut frames = Frames::new();
     frames.fill(&mut &stream[..]).expect("memory");
     let holds = |frames: &Frames| frames.buffer.windows(PIN.len()).any(|at| at == PIN.as_bytes());

@@ -68,9 +68,11 @@ impl<O: Origin> Dispatch<O> {
         let Some(seat) = self.seats.get_mut(&attempt.station) else { return };
         let problem = format!("{}: it gave a signature that does not hold", seat.name);
         seat.erred(Verdict::WrongSignature);
-        seat.breaker.trip(now);
+        let is_opened = seat.breaker.trip(now);
         self.journal.wrong_signature(&seat.name);
-        self.opened_breaker(attempt.station);
+        if is_opened {
+            self.opened_breaker(attempt.station);
+        }
         let failure = WorkFailure::WrongSignature(problem);
         self.try_elsewhere(now, checked.attempt, &attempt, failure, Again::Elsewhere);
     }
