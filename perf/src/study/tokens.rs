@@ -21,6 +21,8 @@ use crate::token::{self, Beside, KeyPlace, TokenFolder};
 
 /// Of what the first engine does with its key in software: what all get where latency is measured.
 const MODERATE: f64 = 0.25;
+/// Of the same, for each of two loads whose clients are on one CPU.
+const BESIDE: f64 = 0.125;
 /// Of what it does itself, for a server that cannot do so much.
 const OWN_SHARE: f64 = 0.5;
 const VARIANT: Variant = Variant::Base;
@@ -214,6 +216,6 @@ impl Conduct<'_> {
         let saturated = probes.first().and_then(|cell| median(&cell.detail(RATE)));
         let unknown = "a moderate rate is not known: no slice at saturation was good";
         let saturated = saturated.ok_or_else(|| Problem::new(unknown))?;
-        Ok((server, Rc::new(RefCell::new(token)), saturated * MODERATE))
+        Ok((server, Rc::new(RefCell::new(token)), saturated * BESIDE))
     }
 }

@@ -29,8 +29,9 @@ pub(crate) const LANES_BUSY: &str = "lanes_busy";
 pub(crate) const P50: &str = "p50_us";
 pub(crate) const P99: &str = "p99_us";
 
-/// Handshakes that wait for a token are many at a time.
-const CONNECTIONS_TIMES: usize = 4;
+/// Handshakes that wait for a token are many at a time, the more the longer they wait: in units of the run's
+/// connections, for each ms of the token. They come in waves, and the worker must have something to do between two.
+const CONNECTIONS_PER_MS: usize = 2;
 /// A worker that blocks does one after the other: more clients only wait longer, and end in bunches.
 const BLOCKED_CONNECTIONS: usize = 16;
 /// Every client has had a token's answer by then, and the lanes are as many as the load wants.
@@ -67,7 +68,11 @@ impl RateSlice {
     fn call(&self) -> Call {
         let tools = &self.tools;
         let connections = match (self.kind, self.rate) {
-            (Kind::Countersign, _) | (_, Some(_)) => CONNECTIONS_TIMES * tools.connections,
+            (Kind::Countersign, _) | (_, Some(_)) => {
+                let token = self.key.experiment.token();
+                let ms = token.map_or(1, |token| token.latency.as_millis() as usize);
+                CONNECTIONS_PER_MS * ms * tools.connections
+            }
             (_, None) => BLOCKED_CONNECTIONS.min(tools.connections),
         };
         let duration = match self.rate {
