@@ -43,6 +43,11 @@ fn a_p256_key_in_nss() {
 }
 
 #[test]
+fn a_p384_key_in_nss() {
+    serves(KeyKind::EcdsaP384, nss_with);
+}
+
+#[test]
 fn an_rsa_key_in_nss() {
     serves(KeyKind::Rsa2048, nss_with);
 }
