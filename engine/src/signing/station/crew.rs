@@ -176,6 +176,8 @@ pub(super) struct Shift {
     pub(super) ceiling: usize,
     /// No lane is added before.
     pub(super) grows_from: Instant,
+    /// Why a session could not be opened, until the watch has heeded it.
+    pub(super) refused: Option<countersign_hsm::Error>,
     pub(super) counts: Arc<Counts>,
     pub(super) gate: Arc<Gate>,
 }
@@ -365,6 +367,7 @@ impl Core {
             token: token.clone(),
             ceiling: info.lanes,
             grows_from: Instant::now(),
+            refused: None,
             counts: Arc::clone(&counts),
             gate: Arc::clone(&gate),
         });

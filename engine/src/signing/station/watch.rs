@@ -147,15 +147,41 @@ impl Watch {
             self.core.refuse_queued(&tasks, "every session of the token hangs");
             return;
         }
+        if load.opening == 0 && self.heed_refusal(&mut state) {
+            return;
+        }
+        let Some(shift) = &state.shift else { return };
         match change(self.core.plan.lanes, load) {
             Change::More(wanted) if now >= shift.grows_from => {
-                (0..wanted).for_each(|_| self.add_lane(&mut state, now));
+                // Where one thread cannot be started, more of them cannot either.
+                let _ = (0..wanted).all(|_| self.add_lane(&mut state, now));
             }
             Change::OneLess => {
                 let _ = shift.sender.try_send(Task::Retire);
             }
             Change::None | Change::More(_) => {}
         }
+    }
+
+    /// Of several sessions that were opened at once some may have been refused: what the token allows is known when
+    /// none is under way any more. Gives whether there was one.
+    fn heed_refusal(&self, state: &mut State) -> bool {
+        let has_session = |berth: &&Arc<Berth>| {
+            matches!(*berth.standing(), Standing::Idle | Standing::Busy(_) | Standing::Lost { .. })
+        };
+        let sessions = state.lanes.iter().filter(has_session).count().max(1);
+        let Some(shift) = &mut state.shift else { return false };
+        let Some(error) = shift.refused.take() else { return false };
+        let message = if error.code() == Some("CKR_SESSION_COUNT") {
+            shift.ceiling = sessions;
+            format!(
+                "the token allows no more than {sessions} sessions at this time, fewer than are configured: {error}"
+            )
+        } else {
+            format!("one more session could not be opened: {error}")
+        };
+        self.core.outside.say(Said::Notice(message));
+        true
     }
 
     fn load(&mut self, state: &State, shift: &Shift, now: Instant) -> Load {
@@ -225,9 +251,9 @@ impl Watch {
         None
     }
 
-    fn add_lane(&self, state: &mut State, now: Instant) {
+    fn add_lane(&self, state: &mut State, now: Instant) -> bool {
         let name = format!("token-lane-{}", state.lanes.len());
-        let Some(shift) = &mut state.shift else { return };
+        let Some(shift) = &mut state.shift else { return false };
         let berth = Berth::new(shift.number, Standing::Opening { since: now });
         let place = Place {
             berth: Arc::clone(&berth),
@@ -238,11 +264,15 @@ impl Watch {
         };
         let core = Arc::clone(&self.core);
         match std::thread::Builder::new().name(name).spawn(move || open_lane(core, place)) {
-            Ok(_) => state.lanes.push(berth),
+            Ok(_) => {
+                state.lanes.push(berth);
+                true
+            }
             Err(error) => {
                 shift.grows_from = now + GROWTH_PAUSE;
                 let message = format!("cannot start a thread for a session: {error}");
                 self.core.outside.say(Said::Notice(message));
+                false
             }
         }
     }
@@ -342,56 +372,24 @@ fn open_lane(core: Arc<Core>, place: Place) {
         Ok(session) if is_awaited => {
             place.counts.open.fetch_add(1, Ordering::Relaxed);
             core.came_back(&place.counts);
-            core.has_opened(place.berth.shift);
             // Perhaps one more is needed still.
             core.wake();
             Lane::new(core, place, session).work();
         }
         Ok(_too_late) => {}
-        Err(error) => core.cannot_open(place.berth.shift, &error),
+        Err(error) => core.cannot_open(place.berth.shift, error),
     }
 }
 
 impl Core {
-    /// Of several sessions that are opened at once, one may be there after another was refused.
-    fn has_opened(&self, number: u64) {
-        let mut state = self.state();
-        let sessions = sessions(&state);
-        if let Some(shift) = state.shift.as_mut().filter(|shift| shift.number == number) {
-            shift.ceiling = shift.ceiling.max(sessions);
-        }
-    }
-
     /// A session could not be opened beside those that there are.
-    fn cannot_open(&self, number: u64, error: &Error) {
-        let now = Instant::now();
+    fn cannot_open(&self, number: u64, error: Error) {
         let mut state = self.state();
-        let sessions = sessions(&state).max(1);
-        let Some(shift) = state.shift.as_mut().filter(|shift| shift.number == number) else {
-            return;
-        };
-        // Others that were opened with it are refused for the same reason.
-        let is_said = now < shift.grows_from;
-        shift.grows_from = now + GROWTH_PAUSE;
-        let message = if error.code() == Some("CKR_SESSION_COUNT") {
-            shift.ceiling = sessions;
-            format!(
-                "the token allows no more than {sessions} sessions at this time, fewer than are configured: {error}"
-            )
-        } else {
-            format!("one more session could not be opened: {error}")
-        };
-        drop(state);
-        if !is_said {
-            self.outside.say(Said::Notice(message));
+        if let Some(shift) = state.shift.as_mut().filter(|shift| shift.number == number) {
+            shift.grows_from = Instant::now() + GROWTH_PAUSE;
+            shift.refused.get_or_insert(error);
         }
+        drop(state);
+        self.wake();
     }
-}
-
-/// Sessions that count against what the token allows.
-fn sessions(state: &State) -> usize {
-    let has_session = |berth: &&Arc<Berth>| {
-        matches!(*berth.standing(), Standing::Idle | Standing::Busy(_) | Standing::Lost { .. })
-    };
-    state.lanes.iter().filter(has_session).count()
 }
