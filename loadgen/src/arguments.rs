@@ -61,6 +61,10 @@ pub(crate) struct Arguments {
     /// the next when one has ended].
     #[arg(long, value_name = "R", help_heading = "Load")]
     pub(crate) rate: Option<f64>,
+    /// With --rate: stay awake for so long before something is due, instead of asking to be woken in time.
+    /// Takes CPU; 0s sleeps.
+    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "100us", requires = "rate", help_heading = "Load")]
+    pub(crate) spin: Duration,
     /// Warm-up before anything is measured.
     #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "1s", help_heading = "Load")]
     pub(crate) ramp: Duration,

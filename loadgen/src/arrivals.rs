@@ -74,6 +74,8 @@ pub(crate) struct Pace {
     pub(crate) end: Instant,
     /// No more than that.
     pub(crate) count: Option<u64>,
+    /// So long before one is due nothing sleeps any more.
+    pub(crate) spin: Duration,
 }
 
 /// Announces arrivals until the last is due.
@@ -87,8 +89,14 @@ pub(crate) async fn announce(arrivals: Rc<Arrivals>, pace: Pace) -> io::Result<(
             break;
         }
         let now = Instant::now();
-        if due > now {
-            timer.sleep(SLEEP_MAX.min(due - now)).await?;
+        let left = due.saturating_duration_since(now);
+        if left > pace.spin {
+            timer.sleep(SLEEP_MAX.min(left - pace.spin)).await?;
+            continue;
+        }
+        if !left.is_zero() {
+            // Once round the ring: what else is ready goes on meanwhile.
+            tokio_uring::no_op().await?;
             continue;
         }
         arrivals.waiting.borrow_mut().push_back(due);

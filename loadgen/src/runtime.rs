@@ -125,6 +125,7 @@ async fn drive(site: Rc<Site>, number: usize) {
             interval,
             end: site.schedule.end,
             count: site.plan.count_of(number),
+            spin: arguments.spin,
         };
         tokio_uring::spawn(announce(Rc::clone(arrivals), pace))
     });

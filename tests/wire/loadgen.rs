@@ -202,7 +202,9 @@ fn an_open_loop_starts_as_many_as_it_was_asked_for() {
     let pki = Pki::new(KeyKind::EcdsaP256);
     let engine = Launch::new(&pki).start();
     for mode in ["handshake", "request"] {
+        // Further apart than it stays awake for, and nearer.
         let load = Load::new(&pki, engine.address).option("--mode", mode).option("--rate", "100");
+        let load = load.option("--spin", if mode == "request" { "20ms" } else { "0s" });
         let loaded = load.option("--count", "25").run(&pki).well();
         assert_eq!(loaded.count("/requests/completed"), 25, "{loaded:?}");
         assert_eq!(

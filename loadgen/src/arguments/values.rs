@@ -9,21 +9,22 @@ const CPU_MAX: usize = 1_023;
 /// No script sends or reads more in one turn.
 const TURN_BYTES_MAX: usize = 16 << 20;
 
-/// Parses `500ms`, `10s`, `2m` or `1h`.
+/// Parses `100us`, `500ms`, `10s`, `2m` or `1h`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is not a duration; write it like 500ms, 10s, 2m or 1h");
+    let wrong = || format!("'{text}' is not a duration; write it like 100us, 500ms, 10s, 2m or 1h");
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (digits, unit) = text.split_at(split);
     let count: u64 = digits.parse().map_err(|_| wrong())?;
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
+    let microseconds: u64 = match unit {
+        "us" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
         _ => return Err(wrong()),
     };
     let most = Duration::from_secs(30 * 24 * 3_600);
-    let parsed = count.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(wrong)?;
+    let parsed = count.checked_mul(microseconds).map(Duration::from_micros).ok_or_else(wrong)?;
     if parsed > most { Err(format!("'{text}' is more than 30 days")) } else { Ok(parsed) }
 }
 
@@ -132,6 +133,7 @@ mod tests {
 
     #[test]
     fn durations_have_a_unit() {
+        assert_eq!(duration("100us"), Ok(Duration::from_micros(100)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         for wrong in ["", "10", "s", "1.5s", "1d", "99999h"] {
