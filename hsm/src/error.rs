@@ -67,6 +67,12 @@ impl Error {
         Self::found(function, Remedy::Fatal, problem)
     }
 
+    /// That an [`crate::Authentication`] does not log in, for a reason of its own.
+    #[must_use]
+    pub fn not_tried(problem: String) -> Self {
+        Self::fatal("C_Login", problem)
+    }
+
     /// The function that failed, such as `C_Sign`; `dlopen` where the module could not be loaded.
     #[must_use]
     pub fn function(&self) -> &'static str {

@@ -38,6 +38,6 @@ pub use mechanism::MechanismInfo;
 pub use module::{Module, ModuleInfo};
 pub use pin::{Pin, PinError, PinSource};
 pub use scheme::{KeyKind, Scheme};
-pub use session::Session;
+pub use session::{Authentication, Session};
 pub use token::{Token, TokenInfo};
 pub use uri::{Uri, UriError};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::UserType;
+use cryptoki::session::{SessionState, UserType};
 use cryptoki::types::AuthPin;
 use zeroize::Zeroizing;
 
@@ -16,6 +16,22 @@ use crate::scheme::{KeyKind, Scheme};
 use crate::signature;
 use crate::token::Token;
 use crate::uri::Uri;
+
+/// How a key that wants the PIN for each signature gets it.
+pub trait Authentication {
+    /// Calls `log_in` with the PIN, at most once. A token locks itself after a few wrong PINs: where many sessions sign, this is the
+    /// place to let one after the other try, and nobody any more once one was refused.
+    ///
+    /// # Errors
+    /// What `log_in` gives; or why it was not called.
+    fn authenticate(&self, log_in: &mut dyn FnMut(&Pin) -> Result<(), Error>) -> Result<(), Error>;
+}
+
+impl Authentication for Pin {
+    fn authenticate(&self, log_in: &mut dyn FnMut(&Pin) -> Result<(), Error>) -> Result<(), Error> {
+        log_in(self)
+    }
+}
 
 /// A session with a token. It can be given to another thread, and two threads cannot use it at once; what it
 /// was asked blocks until the token has answered. Dropping it closes it.
@@ -50,7 +66,17 @@ impl Session {
         self.log_user_in(pin)
     }
 
-    /// The same with another PIN than one that the token has refused to the caller: that the token tells of a wrong PIN
+    /// Whether the user is logged in, in this session and all others of this process (section 5.6.4, `C_GetSessionInfo`).
+    ///
+    /// # Errors
+    /// When the session or the token is gone.
+    pub fn is_logged_in(&self) -> Result<bool, Error> {
+        let info = self.raw.get_session_info();
+        let info = info.map_err(|error| Error::of("C_GetSessionInfo", error))?;
+        Ok(matches!(info.session_state(), SessionState::RoUser | SessionState::RwUser))
+    }
+
+    /// The same as [`Self::login`] with another PIN than one that the token has refused to the caller: that the token tells of a wrong PIN
     /// (`CKF_USER_PIN_COUNT_LOW`) keeps nobody from trying this one then, unless it would be the last try.
     ///
     /// # Errors
@@ -87,7 +113,8 @@ impl Session {
     }
 
     /// Signs `message` as TLS wants it: ECDSA as a SEQUENCE of r and s, RSA as long as the modulus, Ed25519 as 64 bytes.
-    /// `pin` is needed by keys that want it each time ([`PrivateKey::always_authenticate`]), and by no others.
+    /// `authentication`, a [`Pin`] say, is needed by keys that want it each time ([`PrivateKey::always_authenticate`]), and asked by
+    /// no others.
     ///
     /// # Errors
     /// When the key is not of this token, cannot sign so, or needs the PIN; when the token fails, or returns what is no signature. That
@@ -97,7 +124,7 @@ impl Session {
         key: &PrivateKey,
         scheme: Scheme,
         message: &[u8],
-        pin: Option<&Pin>,
+        authentication: Option<&dyn Authentication>,
     ) -> Result<Vec<u8>, Error> {
         self.expect_own(&key.found().token)?;
         let Some((way, has_other_way)) = key.found().way(scheme) else {
@@ -106,19 +133,19 @@ impl Session {
                 format!("{} cannot sign {scheme}; it can sign {}", key.uri(), can.join(", "));
             return Err(Error::fatal("C_SignInit", problem));
         };
-        let pin = match (key.always_authenticate(), pin) {
+        let authentication = match (key.always_authenticate(), authentication) {
             (false, _) => None,
-            (true, Some(pin)) => Some(pin),
+            (true, Some(authentication)) => Some(authentication),
             (true, None) => {
                 let problem =
                     format!("{} wants the PIN for each signature; configure its PIN", key.uri());
                 return Err(Error::fatal("C_Login", problem));
             }
         };
-        let raw = match self.sign_in(way, key, scheme, message, pin) {
+        let raw = match self.sign_in(way, key, scheme, message, authentication) {
             Err(error) if has_other_way && insists_on_hashing(&error) => {
                 key.found().refuses_hashes(scheme);
-                self.sign_in(Way::HashedThere, key, scheme, message, pin)
+                self.sign_in(Way::HashedThere, key, scheme, message, authentication)
             }
             raw => raw,
         };
@@ -131,13 +158,13 @@ impl Session {
         key: &PrivateKey,
         scheme: Scheme,
         message: &[u8],
-        pin: Option<&Pin>,
+        authentication: Option<&dyn Authentication>,
     ) -> Result<Vec<u8>, Error> {
         let mechanism = mechanism::mechanism(scheme, way);
         let input = mechanism::input(scheme, way, message);
         let handle = key.found().handle;
-        if let Some(pin) = pin {
-            return self.sign_authenticated(&mechanism, handle, &input, pin);
+        if let Some(authentication) = authentication {
+            return self.sign_authenticated(&mechanism, handle, &input, authentication);
         }
         self.raw.sign(&mechanism, handle, &input).map_err(|error| Error::of("C_Sign", error))
     }
@@ -148,12 +175,19 @@ impl Session {
         mechanism: &Mechanism<'_>,
         key: ObjectHandle,
         input: &[u8],
-        pin: &Pin,
+        authentication: &dyn Authentication,
     ) -> Result<Vec<u8>, Error> {
-        self.expect_harmless(false)?;
         let function = self.token.module().sign_function()?;
         self.raw.sign_init(mechanism, key).map_err(|error| Error::of("C_SignInit", error))?;
-        self.log_in(UserType::ContextSpecific, pin)?;
+        let authenticated = authentication.authenticate(&mut |pin| {
+            self.expect_harmless(false)?;
+            self.log_in(UserType::ContextSpecific, pin)
+        });
+        if let Err(error) = authenticated {
+            // It fails, and ends the operation that was begun (section 5.13.2).
+            drop(function.sign(&self.raw, input));
+            return Err(error);
+        }
         function.sign(&self.raw, input).map_err(|error| Error::of("C_Sign", error))
     }
 

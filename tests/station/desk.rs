@@ -214,6 +214,17 @@ impl Desk {
         })
     }
 
+    /// Waits until it is down for good.
+    #[track_caller]
+    pub(crate) fn wait_final(&self) -> String {
+        loop {
+            let (problem, remedy) = self.wait_down();
+            if remedy == Remedy::Fatal {
+                return problem;
+            }
+        }
+    }
+
     #[track_caller]
     pub(crate) fn wait_notice(&self, holds: &str) -> String {
         self.wait(holds, |event| match event {

@@ -1,8 +1,8 @@
 //! PINs: tried once, kept out of everything, changed.
 
-use countersign::signing::station::StationSpec;
-use countersign_hsm::Remedy;
-use countersign_tests::test_token::PIN;
+use countersign::signing::station::{Absence, Event, Isolation, LaneLimits, StationSpec};
+use countersign_hsm::{Remedy, Uri};
+use countersign_tests::test_token::{Action, Fault, PIN};
 
 use crate::desk::{BOTH, Desk, Token, pin};
 
@@ -67,5 +67,112 @@ fn a_token_without_the_pin_it_wants_says_so_at_its_keys() {
         let desk = desk.expect("the token is there");
         desk.key(token.key_spec()).expect_err("the key is private");
         assert_eq!(token.token.counters().failed_logins, 0);
+    }
+}
+
+/// The same token by another name: a station of its own.
+fn by_serial(token: &Token, isolation: Isolation) -> StationSpec {
+    let serial = &token.token.settings().tokens[0].serial;
+    let uri = Uri::parse(&format!("pkcs11:serial={serial}")).expect("a URI");
+    StationSpec { token: uri, ..token.spec(isolation) }
+}
+
+/// Nothing on the token tells of a wrong PIN, and the wrong one takes long enough for everybody to try it.
+fn make_slow_and_silent(token: &Token) {
+    token.token.change_token(|token| token.tells_wrong_pins = false);
+    token.token.fault(Fault::new("C_Login", Action::Delay(200)));
+}
+
+#[test]
+fn two_names_of_a_token_that_comes_do_not_both_try_a_wrong_pin() {
+    for one in BOTH {
+        for other in BOTH {
+            let token = Token::new();
+            token.token.remove(true);
+            make_slow_and_silent(&token);
+            let wrong = |spec| StationSpec { pin: Some(pin("4711-wrong")), ..spec };
+            let specs = [token.spec(one), by_serial(&token, other)].map(wrong);
+            let desks = specs.map(|spec| Desk::start(spec, Absence::Awaited).expect("waits").0);
+            for desk in &desks {
+                assert_eq!(desk.wait_down().1, Remedy::Reopen);
+            }
+            token.token.remove(false);
+            for desk in &desks {
+                let problem = desk.wait_final();
+                assert!(problem.contains("the PIN is wrong"), "{problem}");
+            }
+            assert_eq!(token.token.counters().failed_logins, 1, "{one:?}, {other:?}");
+        }
+    }
+}
+
+#[test]
+fn two_names_of_a_token_do_not_both_try_a_pin_that_was_changed() {
+    for one in BOTH {
+        for other in BOTH {
+            let token = Token::new();
+            let desks = [token.spec(one), by_serial(&token, other)].map(|spec| token.open(spec));
+            make_slow_and_silent(&token);
+            token.token.change_token(|token| {
+                token.pin = "another-5678".to_owned();
+                token.login_lost += 1;
+            });
+            let asked: Vec<_> =
+                desks.iter().filter_map(|desk| Some((desk, desk.submit(b"message")?))).collect();
+            assert_eq!(asked.len(), desks.len(), "both take it");
+            for (desk, operation) in asked {
+                desk.answer(operation).expect_err("nobody is logged in");
+                let problem = desk.wait_final();
+                assert!(problem.contains("pin-source"), "{problem}");
+            }
+            assert_eq!(token.token.counters().failed_logins, 1, "{one:?}, {other:?}");
+        }
+    }
+}
+
+#[test]
+fn a_right_pin_opens_a_token_by_two_names_at_once() {
+    for one in BOTH {
+        for other in BOTH {
+            let token = Token::new();
+            token.token.remove(true);
+            token.token.fault(Fault::new("C_Login", Action::Delay(50)));
+            let specs = [token.spec(one), by_serial(&token, other)];
+            let desks = specs.map(|spec| Desk::start(spec, Absence::Awaited).expect("waits").0);
+            for desk in &desks {
+                desk.station.expect_key(token.key_spec()).expect("a key of usual length");
+            }
+            token.token.remove(false);
+            for desk in &desks {
+                desk.wait_up();
+                desk.sign(b"message").expect("a signature");
+            }
+        }
+    }
+}
+
+#[test]
+fn lanes_do_not_all_try_a_pin_that_a_key_wants_each_time() {
+    for isolation in BOTH {
+        let token = Token::new();
+        token.token.change_token(|token| {
+            token.keys[0].always_authenticate = true;
+            token.latency_us = 20_000;
+        });
+        let lanes = LaneLimits { least: 8, most: 8 };
+        let desk = token.open(StationSpec { lanes, ..token.spec(isolation) });
+        let busy = desk.submit_many(64);
+        desk.wait("all lanes are open", |event| match event {
+            Event::Lanes { open: 8, .. } => Some(()),
+            _ => None,
+        });
+        assert!(desk.answers(&busy).iter().all(Result::is_ok));
+        make_slow_and_silent(&token);
+        token.token.change_token(|token| token.pin = "another-5678".to_owned());
+        let operations: Vec<_> = (0..16).filter_map(|_| desk.submit(b"message")).collect();
+        assert!(desk.answers(&operations).iter().all(Result::is_err));
+        let problem = desk.wait_final();
+        assert!(problem.contains("the PIN was changed on the token"), "{problem}");
+        assert_eq!(token.token.counters().failed_logins, 1, "{isolation:?}");
     }
 }

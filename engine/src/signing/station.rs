@@ -10,7 +10,7 @@
 //! * No call of a station waits for a token without a bound, and [`Station::submit`] never.
 //! * No operation that was taken stays without an answer, and none is answered twice.
 //! * No PIN is tried again with a token that has refused it, by any station of this process; it is not even
-//!   handed to a child.
+//!   handed to a child. No two stations log in to one token with one PIN at the same time.
 //! * No vendor's code in this process with [`Isolation::Process`], and nothing of this process in the child
 //!   but a socket, a pipe and the few variables that modules find their own configuration by.
 //! * Nothing that a child says is believed further than that it is a child: lengths are bounded, answers to

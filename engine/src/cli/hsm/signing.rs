@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand;
-use countersign_hsm::{Pin, PrivateKey, Scheme, Session};
+use countersign_hsm::{Authentication, Pin, PrivateKey, Scheme, Session};
 
 /// Stands before what is random, so that no signature made here is one in any protocol (as RFC 9846, section 4.4.3, does).
 const PREFIX: &[u8] = b"Countersign asks a token to prove what its key can sign";
@@ -19,7 +19,7 @@ pub(super) fn prove(
     rand::fill(&mut random).map_err(|_| "the system has no randomness".to_owned())?;
     let message = [PREFIX, &random].concat();
     let signature = session
-        .sign(key, scheme, &message, pin)
+        .sign(key, scheme, &message, pin.map(|pin| pin as &dyn Authentication))
         .map_err(|error| format!("does not sign {scheme}: {error}"))?;
     if scheme.verifies(spki, &message, &signature) {
         return Ok(());

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use countersign_hsm::{Pin, PrivateKey, Scheme, Session};
+use countersign_hsm::{Authentication, Pin, PrivateKey, Scheme, Session};
 
 /// As long as what TLS 1.3 signs with SHA-256 (RFC 9846, section 4.4.3): 64 spaces, 34 bytes of context, a hash.
 const MESSAGE_BYTES: usize = 64 + 34 + 32;
@@ -80,7 +80,12 @@ fn sign_for(session: &mut Session, work: &Work, time: Duration) -> Result<Vec<Du
         // No two are alike: a token might remember.
         message[MESSAGE_BYTES - 8..].copy_from_slice(&number.to_be_bytes());
         session
-            .sign(&work.key, work.scheme, &message, work.pin.as_ref())
+            .sign(
+                &work.key,
+                work.scheme,
+                &message,
+                work.pin.as_ref().map(|pin| pin as &dyn Authentication),
+            )
             .map_err(|error| error.to_string())?;
         let now = Instant::now();
         taken.push(now - last);

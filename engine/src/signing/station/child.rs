@@ -135,9 +135,9 @@ fn shut_in() -> io::Result<()> {
 
 struct Child {
     voice: Arc<Voice>,
-    pins: Sender<Result<Option<Given>, String>>,
+    pins: Sender<Result<Option<Given>, StationError>>,
     /// Until the crew has it.
-    given: Option<Receiver<Result<Option<Given>, String>>>,
+    given: Option<Receiver<Result<Option<Given>, StationError>>>,
     hello: Option<Hello>,
     known: Vec<KeySpec>,
     crew: Option<Crew>,
@@ -217,7 +217,7 @@ impl Child {
             keys: std::mem::take(&mut self.known),
             has_process: true,
         };
-        let outside = Box::new(Parent { voice: Arc::clone(&self.voice), given });
+        let outside = Box::new(Parent { voice: Arc::clone(&self.voice), given: Mutex::new(given) });
         self.crew = Some(Crew::start(plan, outside, None).map_err(|error| error.problem)?);
         Ok(())
     }
@@ -295,7 +295,8 @@ impl Voice {
 /// What the crew speaks with: the engine.
 struct Parent {
     voice: Arc<Voice>,
-    given: Receiver<Result<Option<Given>, String>>,
+    /// One asks at a time.
+    given: Mutex<Receiver<Result<Option<Given>, StationError>>>,
 }
 
 impl Outside for Parent {
@@ -315,18 +316,21 @@ impl Outside for Parent {
         });
     }
 
-    /// The engine gives it only for a token that has not refused it.
-    fn pin(&self, token: &TokenName) -> Result<Option<Admitted>, String> {
+    /// The engine gives it only for a token that has not refused it, to one station at a time.
+    fn pin(&self, token: &TokenName) -> Result<Option<Admitted>, StationError> {
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        // An answer that came too late for whoever asked.
+        given.try_iter().for_each(drop);
         self.voice.say(&ToParent::Found(token.clone()));
-        let given = self.given.recv_timeout(ERRAND_PATIENCE);
-        let Some(given) = given.map_err(|_| "the engine gave no PIN".to_owned())?? else {
-            return Ok(None);
-        };
-        let pin = Pin::new(given.pin.0.as_bytes()).map_err(|error| error.to_string())?;
+        let given = given.recv_timeout(ERRAND_PATIENCE);
+        let none = |_| StationError::passing("the engine gave no PIN");
+        let Some(given) = given.map_err(none)?? else { return Ok(None) };
+        let pin = Pin::new(given.pin.0.as_bytes());
+        let pin = pin.map_err(|error| StationError::fatal(error.to_string()))?;
         Ok(Some(Admitted { pin: Arc::new(pin), is_another: given.is_another }))
     }
 
-    fn pin_refused(&self, token: &TokenName) {
-        self.voice.say(&ToParent::PinRefused(token.clone()));
+    fn pin_tried(&self, token: &TokenName, is_refused: bool) {
+        self.voice.say(&ToParent::PinTried { token: token.clone(), is_refused });
     }
 }

@@ -46,14 +46,14 @@ pub(super) struct Plan {
 pub(super) trait Outside: Send + Sync {
     fn say(&self, said: Said);
 
-    /// The PIN for a token that was found, if it wants one.
+    /// The PIN for a token, if there is one: nobody else is given it for that token until it was tried.
     ///
     /// # Errors
-    /// If the token has refused this PIN before.
-    fn pin(&self, token: &TokenName) -> Result<Option<Admitted>, String>;
+    /// If the token has refused this PIN before; a passing one while somebody else tries it.
+    fn pin(&self, token: &TokenName) -> Result<Option<Admitted>, StationError>;
 
-    /// The token has refused that PIN.
-    fn pin_refused(&self, token: &TokenName);
+    /// That PIN was tried.
+    fn pin_tried(&self, token: &TokenName, is_refused: bool);
 }
 
 /// What tells a token from every other.

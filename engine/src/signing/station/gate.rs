@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_hsm::Pin;
+use countersign_hsm::{Authentication, Error, Pin};
 
 use super::crew::TokenName;
+use super::persistence::refuses_pin;
 
 /// The login of one shift, which all of its lanes have or have not. Of its own shift: a lane that hangs while it
 /// logs in keeps nobody of the next from it.
@@ -22,6 +23,43 @@ pub(super) struct Login {
     pub(super) pin: Option<Arc<Pin>>,
     /// What the token said when it refused the PIN, and what to do: the same for every lane that asks.
     pub(super) refused: Option<String>,
+}
+
+impl Login {
+    /// The token has refused the PIN. Gives what every lane that asks is told.
+    pub(super) fn refuse(&mut self, error: &Error) -> String {
+        self.forget_pin(&format!(
+            "{error}: the token refuses the PIN that it took before, so the PIN was changed on the token; it is not \
+             tried again: put the new PIN where pin-source says and reload"
+        ))
+    }
+
+    /// The first reason stands.
+    pub(super) fn forget_pin(&mut self, why: &str) -> String {
+        self.pin = None;
+        self.refused.get_or_insert_with(|| why.to_owned()).clone()
+    }
+}
+
+/// Keys that want the PIN for each signature: the lanes log in one after the other, and none any more once the token
+/// has refused the PIN to one of them.
+impl Authentication for Gate {
+    fn authenticate(&self, log_in: &mut dyn FnMut(&Pin) -> Result<(), Error>) -> Result<(), Error> {
+        let mut login = self.login();
+        let Some(pin) = login.pin.clone() else {
+            let none = || {
+                "the key wants the PIN for each signature, and none is configured: name its pin-source".to_owned()
+            };
+            return Err(Error::not_tried(login.refused.clone().unwrap_or_else(none)));
+        };
+        let result = log_in(&pin);
+        if let Err(error) = &result
+            && refuses_pin(error)
+        {
+            login.refuse(error);
+        }
+        result
+    }
 }
 
 impl Gate {

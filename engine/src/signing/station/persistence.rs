@@ -7,7 +7,7 @@ use countersign_hsm::{Error, PrivateKey, Remedy, Scheme, Session, Uri};
 
 use super::gate::Login;
 use super::lane::Lane;
-use super::{Refusal, RefusalReason, StationError};
+use super::{Refusal, RefusalReason, StationError, pins};
 
 /// Failed operations one after the other, after which a session is not trusted any more.
 const FAILURES_BEFORE_REOPEN: u32 = 3;
@@ -60,7 +60,10 @@ impl Failure {
 
     /// The token is gone.
     fn gone(error: &Error) -> Self {
-        let problem = error.to_string();
+        Self::lost(error.to_string())
+    }
+
+    fn lost(problem: String) -> Self {
         let verdict = Some(Verdict { problem: problem.clone(), remedy: Remedy::Reopen });
         Self { verdict, ..Self::new(RefusalReason::Lost, problem, Remedy::Reopen) }
     }
@@ -158,8 +161,8 @@ impl Lane {
         message: &[u8],
     ) -> Result<Vec<u8>, Trouble> {
         let key = self.key(key)?;
-        let pin = if key.always_authenticate() { self.gate.login().pin.clone() } else { None };
-        Ok(self.session()?.sign(&key, scheme, message, pin.as_deref())?)
+        let gate = Arc::clone(&self.gate);
+        Ok(self.session()?.sign(&key, scheme, message, Some(&*gate))?)
     }
 
     /// A key that was found before, or is found now.
@@ -218,14 +221,18 @@ impl Lane {
         Failure::new(RefusalReason::Lost, error.to_string(), Remedy::Retry)
     }
 
-    /// Logs in where nobody is. Where somebody is, the token says so and no PIN is tried.
+    /// Logs in where nobody is. Where somebody is, no PIN is tried.
     fn make_sure_of_login(&mut self) -> Result<(), Failure> {
         let gate = Arc::clone(&self.gate);
         let mut login = gate.login();
         if login.pin.is_none() && login.refused.is_none() {
             return Ok(());
         }
-        self.log_in(&mut login)
+        match self.session().and_then(|session| session.is_logged_in()) {
+            Ok(true) => Ok(()),
+            // One that cannot say it does as it does with the login.
+            Ok(false) | Err(_) => self.log_in(&mut login),
+        }
     }
 
     /// One lane logs in for all; the others wait for it. `before` is how often it was done when the login was
@@ -244,15 +251,28 @@ impl Lane {
     }
 
     fn log_in(&mut self, login: &mut Login) -> Result<(), Failure> {
-        let Some(pin) = login.pin.clone() else {
+        if login.pin.is_none() {
             let none = || {
                 "the token wants a login, and no PIN is configured: name its pin-source".to_owned()
             };
             return Err(Failure::locked_out(login.refused.clone().unwrap_or_else(none)));
+        }
+        let core = Arc::clone(&self.core);
+        let pin = match pins::wait_for_turn(&*core.outside, &login.token) {
+            Ok(pin) => pin,
+            Err(error) if error.remedy == Remedy::Fatal => {
+                login.forget_pin(&error.problem);
+                return Err(Failure::locked_out(error.problem));
+            }
+            Err(error) => return Err(Failure::lost(error.problem)),
         };
-        match self.session().and_then(|session| session.login(&pin)) {
+        let Some(pin) = pin else { return Ok(()) };
+        let result = self.session().and_then(|session| pin.log_in(session));
+        let is_refused = result.as_ref().is_err_and(refuses_pin);
+        core.outside.pin_tried(&login.token, is_refused);
+        match result {
             Ok(()) => Ok(()),
-            Err(error) if refuses_pin(&error) => Err(self.pin_refused(login, &error)),
+            Err(error) if is_refused => Err(Failure::locked_out(login.refuse(&error))),
             Err(error) if error.remedy() == Remedy::Fatal => {
                 Err(Failure::locked_out(error.to_string()))
             }
@@ -260,15 +280,10 @@ impl Lane {
         }
     }
 
-    /// The PIN was right once: it is another now.
+    /// The PIN that a key wants for each signature was right once: it is another now.
     fn pin_refused(&self, login: &mut Login, error: &Error) -> Failure {
-        login.pin = None;
-        self.core.outside.pin_refused(&login.token);
-        let problem = format!(
-            "{error}: the token refuses the PIN that it took before, so the PIN was changed on the token; it is not \
-             tried again: put the new PIN where pin-source says and reload"
-        );
-        login.refused = Some(problem.clone());
+        let problem = login.refuse(error);
+        self.core.outside.pin_tried(&login.token, true);
         Failure::locked_out(problem)
     }
 }

@@ -10,10 +10,10 @@ use countersign_hsm::{Remedy, Scheme};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::crew::TokenName;
-use super::{Refusal, RefusalReason, StationInfo};
+use super::{Refusal, RefusalReason, StationError, StationInfo};
 
 /// Said first.
-pub(super) const VERSION: u16 = 2;
+pub(super) const VERSION: u16 = 3;
 
 /// The longest frame, without its length.
 pub(super) const FRAME_BYTES_MAX: usize = 16 * 1024;
@@ -30,7 +30,7 @@ pub(super) enum ToChild {
     /// First of all.
     Hello(Hello),
     /// What the child wanted to know of a token that it has found.
-    Pin(Result<Option<Given>, String>),
+    Pin(Result<Option<Given>, StationError>),
     /// A key that is in use already, or is expected in a token that is not there yet.
     Known {
         key: Key,
@@ -104,8 +104,11 @@ impl std::fmt::Debug for Secret {
 pub(super) enum ToParent {
     /// A token was found; which PIN?
     Found(TokenName),
-    /// The token has refused the PIN.
-    PinRefused(TokenName),
+    /// The PIN was tried.
+    PinTried {
+        token: TokenName,
+        is_refused: bool,
+    },
     Up(StationInfo),
     Down {
         remedy: Remedy,
@@ -161,7 +164,10 @@ impl ToChild {
                 fields.number(u64::from(given.is_another));
                 fields.bytes(given.pin.0.as_bytes());
             }),
-            Self::Pin(Err(problem)) => frame(frames, 3, |fields| fields.text(problem)),
+            Self::Pin(Err(error)) => frame(frames, 3, |fields| {
+                fields.number(remedy_number(error.remedy));
+                fields.text(&error.problem);
+            }),
             Self::Known { key } => frame(frames, 4, |fields| fields.key(key)),
             Self::Begin => frame(frames, 5, |_| {}),
             Self::Sign { operation, key, scheme, message } => {
@@ -205,7 +211,10 @@ impl ToChild {
                 let pin = Secret(Zeroizing::new(fields.text()?));
                 Self::Pin(Ok(Some(Given { pin, is_another })))
             }
-            3 => Self::Pin(Err(fields.text()?)),
+            3 => {
+                let remedy = fields.remedy()?;
+                Self::Pin(Err(StationError { problem: fields.text()?, remedy }))
+            }
             4 => Self::Known { key: fields.key()? },
             5 => Self::Begin,
             6 => Self::Sign {
@@ -254,7 +263,10 @@ impl ToParent {
     pub(super) fn write(&self, frames: &mut Vec<u8>) {
         match self {
             Self::Found(name) => frame(frames, 0, |fields| fields.name(name)),
-            Self::PinRefused(name) => frame(frames, 1, |fields| fields.name(name)),
+            Self::PinTried { token, is_refused } => frame(frames, 1, |fields| {
+                fields.number(u64::from(*is_refused));
+                fields.name(token);
+            }),
             Self::Up(info) => frame(frames, 2, |fields| {
                 for text in [&info.label, &info.serial, &info.manufacturer, &info.model] {
                     fields.text(text);
@@ -309,7 +321,10 @@ impl ToParent {
         let (kind, mut fields) = Fields::of(frame)?;
         let read = match kind {
             0 => Self::Found(fields.name()?),
-            1 => Self::PinRefused(fields.name()?),
+            1 => {
+                let is_refused = fields.number()? != 0;
+                Self::PinTried { token: fields.name()?, is_refused }
+            }
             2 => Self::Up(StationInfo {
                 label: fields.text()?,
                 serial: fields.text()?,

@@ -78,16 +78,18 @@ fn enter(core: &Core, token: &Token) -> Result<(Session, Gate), (StationError, b
         (StationError { problem: error.to_string(), remedy: error.remedy() }, is_final)
     };
     let name = name(token);
-    let pin = core
-        .outside
-        .pin(&name)
-        .map_err(|problem| (StationError { problem, remedy: Remedy::Fatal }, true))?;
     let mut session = token.open().map_err(passing)?;
+    let pin = pins::wait_for_turn(&*core.outside, &name).map_err(|error| {
+        let is_final = error.remedy == Remedy::Fatal;
+        (error, is_final)
+    })?;
     if let Some(pin) = &pin {
-        match pin.log_in(&session) {
+        let result = pin.log_in(&session);
+        let is_refused = result.as_ref().is_err_and(refuses_pin);
+        core.outside.pin_tried(&name, is_refused);
+        match result {
             Ok(()) => {}
-            Err(error) if refuses_pin(&error) => {
-                core.outside.pin_refused(&name);
+            Err(error) if is_refused => {
                 let problem = format!("{error}: {}", pins::WHAT_TO_DO);
                 return Err((StationError { problem, remedy: Remedy::Fatal }, true));
             }

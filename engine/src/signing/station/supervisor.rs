@@ -17,12 +17,13 @@ use crossbeam::channel::{Receiver, RecvTimeoutError};
 use zeroize::Zeroizing;
 
 use super::first::First;
+use super::pins::Turn;
 use super::process::{self, MODULE_VARIABLES, Shared};
 use super::protocol::{Frames, Garbled, Given, Hello, Secret, ToChild, ToParent, VERSION};
 use super::task::{Errand, Found};
 use super::{
     CHILD_ARGUMENT, Event, KeyFacts, OPEN_PATIENCE, Refusal, RefusalReason, StationError,
-    diagnostics, pins, recovery,
+    diagnostics, recovery,
 };
 
 /// Room for what is under way to the child, in bytes. The kernel gives what it allows (net.core.wmem_max).
@@ -98,6 +99,8 @@ struct Running<'a> {
     up_since: Option<Instant>,
     /// It has said that there is no token: it looks for one itself.
     is_down: bool,
+    /// The PIN that it was given and has not told of.
+    turn: Turn,
 }
 
 /// What a frame leads to.
@@ -118,8 +121,15 @@ impl<'a> Running<'a> {
         socket.set_write_timeout(Some(END_PATIENCE))?;
         let (child, output) = spawn(shared, theirs)?;
         // Whatever fails from here on ends the child by the end of its socket.
-        let mut running =
-            Self { shared, child, socket, started: Instant::now(), up_since: None, is_down: false };
+        let mut running = Self {
+            shared,
+            child,
+            socket,
+            started: Instant::now(),
+            up_since: None,
+            is_down: false,
+            turn: Turn::default(),
+        };
         let said = running.listen(output).and_then(|()| running.greet());
         if let Err(error) = said {
             running.kill();
@@ -272,7 +282,7 @@ impl<'a> Running<'a> {
             ToParent::Found(name) => {
                 let pin = match &self.shared.pin {
                     None => Ok(None),
-                    Some(pin) => pins::admit(&name, pin).map(|is_another| {
+                    Some(pin) => self.turn.begin(&name, pin).map(|is_another| {
                         let pin = Secret(Zeroizing::new(pin.expose().to_owned()));
                         Some(Given { pin, is_another })
                     }),
@@ -286,9 +296,9 @@ impl<'a> Running<'a> {
                     return Next::End { problem, is_final: false };
                 }
             }
-            ToParent::PinRefused(name) => {
+            ToParent::PinTried { token, is_refused } => {
                 if let Some(pin) = &self.shared.pin {
-                    pins::remember(&name, pin);
+                    self.turn.end(&token, pin, is_refused);
                 }
             }
             ToParent::Lanes { busy, open, waiting } => {

@@ -29,7 +29,8 @@ fn to_child() -> Vec<ToChild> {
         ToChild::Pin(Ok(None)),
         ToChild::Pin(Ok(Some(given("1234", false)))),
         ToChild::Pin(Ok(Some(given("5678", true)))),
-        ToChild::Pin(Err("refused before".to_owned())),
+        ToChild::Pin(Err(StationError::fatal("refused before"))),
+        ToChild::Pin(Err(StationError::passing("somebody tries it"))),
         ToChild::Known { key: key() },
         ToChild::Begin,
         ToChild::Sign {
@@ -62,7 +63,8 @@ fn to_parent() -> Vec<ToParent> {
     let refusal = Refusal { reason: RefusalReason::Key, problem: "gone".to_owned() };
     vec![
         ToParent::Found(name()),
-        ToParent::PinRefused(name()),
+        ToParent::PinTried { token: name(), is_refused: true },
+        ToParent::PinTried { token: name(), is_refused: false },
         ToParent::Up(StationInfo { max_sessions: None, ..info.clone() }),
         ToParent::Up(info),
         ToParent::Down { remedy: Remedy::Fatal, is_final: false, problem: "why".to_owned() },
