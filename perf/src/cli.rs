@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::awake;
 use crate::experiment::{Experiment, Variant};
 use crate::floor::backend::{self, Backend};
 use crate::floor::conversation;
@@ -41,6 +42,12 @@ enum Command {
         program: PathBuf,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Runs without rest, until it is no longer a child of that process.
+    #[command(name = awake::KEEP_AWAKE, hide = true)]
+    KeepAwake {
+        #[arg(long, value_name = "PID")]
+        parent: u32,
     },
     /// The server of the floor without TLS.
     #[command(name = study::CONVERSATION, hide = true)]
@@ -96,7 +103,7 @@ struct CompareArguments {
 struct SettingsArguments {
     /// Experiments [default: all; with --quick full_unseen,full_seen,resumed; of compare: full_unseen]:
     /// full_unseen, full_seen, resumed, request, latency, bulk_upload, bulk_download, idle_memory,
-    /// scaling, token_2ms, token_10ms, token_hang.
+    /// scaling, token_2ms, token_10ms, token_verify, token_hang.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = parse_experiment)]
     only: Vec<Experiment>,
     /// Variants of the cryptography [default: base,mlkem768,rsa2048; with --quick and of compare: base].
@@ -182,6 +189,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Compare(arguments) => arguments.study().and_then(|study| conduct(&study)),
         Command::Under { cpus, program, arguments } => {
             Err(process::become_program(&cpus.0, &program, &arguments))
+        }
+        Command::KeepAwake { parent } => {
+            awake::keep_awake(parent);
+            Ok(())
         }
         Command::Conversation { address } => conversation::serve(address),
         Command::Sink { address } => backend::serve(Backend::Sink, address),

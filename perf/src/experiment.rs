@@ -43,6 +43,7 @@ pub(crate) enum Experiment {
     Token10Ms,
     /// Comes with the one before.
     Token10MsLatency,
+    TokenVerify,
     TokenHang,
     /// A floor: the TCP conversation of a full handshake, without TLS.
     TcpConversation,
@@ -53,7 +54,7 @@ pub(crate) enum Experiment {
 impl Experiment {
     /// Those that can be asked for, in the order of reports; the floors come by themselves, and so does the
     /// latency of keys in tokens.
-    pub(crate) const ALL: [Experiment; 12] = [
+    pub(crate) const ALL: [Experiment; 13] = [
         Experiment::FullUnseen,
         Experiment::FullSeen,
         Experiment::Resumed,
@@ -65,6 +66,7 @@ impl Experiment {
         Experiment::Scaling,
         Experiment::Token2Ms,
         Experiment::Token10Ms,
+        Experiment::TokenVerify,
         Experiment::TokenHang,
     ];
 
@@ -83,6 +85,7 @@ impl Experiment {
             Experiment::Token2MsLatency => "token_2ms_latency",
             Experiment::Token10Ms => "token_10ms",
             Experiment::Token10MsLatency => "token_10ms_latency",
+            Experiment::TokenVerify => "token_verify",
             Experiment::TokenHang => "token_hang",
             Experiment::TcpConversation => "tcp_conversation",
             Experiment::Cryptography => "cryptography",
@@ -120,6 +123,9 @@ impl Experiment {
             Experiment::Token10MsLatency => {
                 "Latency of full handshakes with a key in a token of 10 ms, at a set rate"
             }
+            Experiment::TokenVerify => {
+                "Full handshakes with a key in a token of 2 ms, by which of its signatures are verified"
+            }
             Experiment::TokenHang => {
                 "Latency of full handshakes with a key in software, beside clients of a token's key"
             }
@@ -156,7 +162,7 @@ impl Experiment {
     /// The token that the key lies in, where an experiment is about its speed.
     pub(crate) fn token(self) -> Option<TokenTraits> {
         let (latency, sessions) = match self {
-            Experiment::Token2Ms | Experiment::Token2MsLatency => (2, 64),
+            Experiment::Token2Ms | Experiment::Token2MsLatency | Experiment::TokenVerify => (2, 64),
             Experiment::Token10Ms | Experiment::Token10MsLatency => (10, 256),
             _ => return None,
         };
@@ -172,7 +178,12 @@ impl Experiment {
         }
     }
 
-    /// Whether it is about a key in a token, as many handshakes as go.
+    /// Whether it is about a key in a token, at a set rate.
+    pub(crate) fn is_token_latency(self) -> bool {
+        matches!(self, Experiment::Token2MsLatency | Experiment::Token10MsLatency)
+    }
+
+    /// Whether it is about the rate with a key in a token, as many handshakes as go.
     pub(crate) fn is_token_rate(self) -> bool {
         matches!(self, Experiment::Token2Ms | Experiment::Token10Ms)
     }

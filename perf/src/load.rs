@@ -57,6 +57,13 @@ impl Call {
         self
     }
 
+    /// So many handshakes a second. The generator stays awake before each is due only if it `has_own_cpus`: else it
+    /// would take that time from those that it waits for.
+    pub(crate) fn at_rate(self, rate: f64, has_own_cpus: bool) -> Call {
+        let call = self.with("--rate", format!("{rate:.0}"));
+        if has_own_cpus { call } else { call.with("--spin", "0s") }
+    }
+
     /// TLS as all systems are measured with, and clients of the run's CA. The server's signatures are not
     /// checked here (they were at its start): the client's core must not be what limits.
     pub(crate) fn tls(self, pki: &Pki, variant: Variant, clients: usize) -> Call {
@@ -186,6 +193,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn only_a_generator_with_cpus_of_its_own_stays_awake_before_something_is_due() {
+        let arguments = |has_own_cpus| Call::default().at_rate(649.6, has_own_cpus).arguments;
+        assert_eq!(arguments(true), ["--rate", "650"]);
+        assert_eq!(arguments(false), ["--rate", "650", "--spin", "0s"]);
+    }
 
     #[test]
     fn failures_are_told_and_a_clean_report_has_none() {

@@ -44,6 +44,8 @@ pub(crate) struct Tools {
     pub(crate) connections: usize,
     /// A server that used less of its CPUs was not what limited.
     pub(crate) busy_min: f64,
+    /// Whether clients have CPUs of their own, also where keys lie in tokens.
+    pub(crate) has_own_client_cpus: bool,
 }
 
 /// A load on one server.
@@ -119,6 +121,7 @@ impl LoadSlice {
             | Experiment::Token2MsLatency
             | Experiment::Token10Ms
             | Experiment::Token10MsLatency
+            | Experiment::TokenVerify
             | Experiment::TokenHang => unreachable!("measured by slices of other kinds"),
         }
         .with("--connections", connections)

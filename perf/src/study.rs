@@ -90,6 +90,20 @@ impl Study {
     fn wants(&self, experiment: Experiment) -> bool {
         self.experiments.contains(&experiment)
     }
+
+    /// Every CPU that servers, clients or tokens use.
+    pub(crate) fn used_cpus(&self) -> Vec<usize> {
+        let mut cpus = [&[self.server_cpu], &self.client_cpus[..], &self.token_cpus].concat();
+        cpus.sort_unstable();
+        cpus.dedup();
+        cpus
+    }
+
+    /// Whether the clients' CPUs are nobody else's, also where keys lie in tokens.
+    pub(crate) fn has_own_client_cpus(&self) -> bool {
+        let is_others = |cpu: &usize| *cpu == self.server_cpu || self.token_cpus.contains(cpu);
+        !self.client_cpus.iter().any(is_others)
+    }
 }
 
 /// Starts the servers, runs the rounds, ends the servers.
@@ -132,9 +146,9 @@ fn expected_slices(study: &Study) -> usize {
             study.experiments.iter().filter(|experiment| variant.concerns(**experiment));
         for &experiment in concerned {
             if experiment.is_about_tokens() {
-                let kinds = 1 + usize::from(experiment.at_a_rate().is_some());
-                slices +=
-                    kinds * token::rows(&study.systems, experiment).len() * (study.rounds + 1);
+                let parts = [Some(experiment), experiment.at_a_rate()].into_iter().flatten();
+                let rows = parts.map(|part| token::rows(&study.systems, part).len());
+                slices += rows.sum::<usize>() * (study.rounds + 1);
                 continue;
             }
             slices += systems
@@ -195,6 +209,7 @@ impl<'a> Conduct<'a> {
             slice: self.study.slice,
             connections: self.study.connections,
             busy_min: self.study.busy_min,
+            has_own_client_cpus: self.study.has_own_client_cpus(),
         })
     }
 

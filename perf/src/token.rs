@@ -77,6 +77,59 @@ impl Beside {
     }
 }
 
+/// What CPUs do when there is nothing to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idling {
+    /// What they do on this machine: as a rule they halt, and take a while to wake.
+    AsItIs,
+    /// They are kept awake.
+    Awake,
+}
+
+impl Idling {
+    pub(crate) const ALL: [Idling; 2] = [Idling::AsItIs, Idling::Awake];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Idling::AsItIs => "",
+            Idling::Awake => "-awake",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Idling::AsItIs => "",
+            Idling::Awake => ", awake",
+        }
+    }
+}
+
+/// Which of a token's signatures the engine verifies: `tokens.verify_own`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VerifyOwn {
+    /// Its default.
+    Sampled,
+    Always,
+}
+
+impl VerifyOwn {
+    pub(crate) const ALL: [VerifyOwn; 2] = [VerifyOwn::Sampled, VerifyOwn::Always];
+
+    fn value(self) -> &'static str {
+        match self {
+            VerifyOwn::Sampled => "sampled",
+            VerifyOwn::Always => "always",
+        }
+    }
+
+    /// The engine with this setting, whatever it had before.
+    pub(crate) fn set(self, engine: &System) -> System {
+        let mut set = System { id: verify_id(engine, self), ..engine.clone() };
+        set.tweaks.config.push(("tokens.verify_own".into(), format!("\"{}\"", self.value())));
+        set
+    }
+}
+
 /// Where this kind of system can have its key.
 pub(crate) fn places(kind: Kind) -> &'static [KeyPlace] {
     match kind {
@@ -92,6 +145,16 @@ pub(crate) fn places(kind: Kind) -> &'static [KeyPlace] {
 /// The id of a row: the first system's of a key in software is its own.
 pub(crate) fn rate_id(system: &System, place: KeyPlace) -> String {
     format!("{}{}", system.id, place.suffix())
+}
+
+/// The same at a set rate, of the row that `rate_id` names.
+pub(crate) fn latency_id(rate_id: &str, idling: Idling) -> String {
+    format!("{rate_id}{}", idling.suffix())
+}
+
+/// The same of [`Experiment::TokenVerify`].
+pub(crate) fn verify_id(system: &System, verify: VerifyOwn) -> String {
+    format!("{}-verify-{}", system.id, verify.value())
 }
 
 /// The same of [`Experiment::TokenHang`].
@@ -124,13 +187,28 @@ fn rows_of(system: &System, experiment: Experiment) -> Vec<Row> {
         };
         return all.iter().map(row).collect();
     }
-    if experiment.is_about_tokens() {
-        let row = |place: &KeyPlace| Row {
-            id: rate_id(system, *place),
-            title: titled(place.words()),
-            own: (*place != KeyPlace::Software).then(|| rate_id(system, KeyPlace::Software)),
+    if experiment == Experiment::TokenVerify {
+        let all = if system.kind == Kind::Countersign { &VerifyOwn::ALL[..] } else { &[] };
+        let row = |verify: &VerifyOwn| Row {
+            id: verify_id(system, *verify),
+            title: titled(&format!("verify_own = \"{}\"", verify.value())),
+            own: (*verify != VerifyOwn::Sampled).then(|| verify_id(system, VerifyOwn::Sampled)),
         };
-        return places(system.kind).iter().map(row).collect();
+        return all.iter().map(row).collect();
+    }
+    if experiment.is_about_tokens() {
+        let row = |place: KeyPlace, idling: Idling| Row {
+            id: latency_id(&rate_id(system, place), idling),
+            title: titled(place.words()) + idling.words(),
+            own: (place != KeyPlace::Software)
+                .then(|| latency_id(&rate_id(system, KeyPlace::Software), idling)),
+        };
+        let idlings =
+            if experiment.is_token_latency() { &Idling::ALL[..] } else { &[Idling::AsItIs] };
+        let places = places(system.kind);
+        let rows =
+            idlings.iter().flat_map(|idling| places.iter().map(|place| row(*place, *idling)));
+        return rows.collect();
     }
     vec![Row { id: system.id.clone(), title: system.title(), own: None }]
 }
@@ -164,6 +242,24 @@ mod tests {
                 of("nginx-token", Some("nginx")),
             ]
         );
+        assert_eq!(
+            told(Experiment::Token2MsLatency),
+            [
+                of("engine", None),
+                of("engine-token-process", Some("engine")),
+                of("engine-token-threads", Some("engine")),
+                of("engine-awake", None),
+                of("engine-token-process-awake", Some("engine-awake")),
+                of("engine-token-threads-awake", Some("engine-awake")),
+                of("nginx", None),
+                of("nginx-token", Some("nginx")),
+                of("nginx-awake", None),
+                of("nginx-token-awake", Some("nginx-awake")),
+            ]
+        );
+        let sampled = "engine-verify-sampled";
+        let verify = [of(sampled, None), of("engine-verify-always", Some(sampled))];
+        assert_eq!(told(Experiment::TokenVerify), verify);
         let well = "engine-token-well";
         let hang = [
             of(well, None),
@@ -173,5 +269,17 @@ mod tests {
         assert_eq!(told(Experiment::TokenHang), hang);
         let others = [of("engine", None), of("haproxy", None), of("nginx", None)];
         assert_eq!(told(Experiment::FullSeen), others);
+    }
+
+    #[test]
+    fn an_engine_is_told_what_to_verify_behind_what_it_was_told_before() {
+        let config = vec![("tokens.verify_own".to_owned(), "\"sampled\"".to_owned())];
+        let tweaks = Tweaks { config, ..Tweaks::default() };
+        let missing = Err(Problem::new("not installed"));
+        let engine = System::new("base", Kind::Countersign, missing, tweaks);
+        let always = VerifyOwn::Always.set(&engine);
+        assert_eq!(always.id, "base-verify-always");
+        let last = ("tokens.verify_own".to_owned(), "\"always\"".to_owned());
+        assert_eq!(always.tweaks.config.last(), Some(&last));
     }
 }

@@ -1,8 +1,9 @@
 //! The harness of perf/ at work, in miniature: what comes out is looked at, never how fast it was.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use countersign_tests::engine;
 use serde_json::Value;
@@ -74,24 +75,83 @@ fn every_cell_of_a_measurement_has_a_number_or_words() {
 
 #[test]
 fn a_key_in_a_token_is_measured_beside_the_same_in_software() {
-    let (table, json) = measure(&["--only", "token_2ms", "--rounds", "1", "--busy-min", "0"]);
-    for (place, is_token) in
-        [("engine", false), ("engine-token-process", true), ("engine-token-threads", true)]
+    let only = "token_2ms,token_verify";
+    let (table, json) = measure(&["--only", only, "--rounds", "1", "--busy-min", "0"]);
+    for (name, suffix) in
+        [("token_2ms", ""), ("token_2ms_latency", ""), ("token_2ms_latency", "-awake")]
     {
-        for name in ["token_2ms", "token_2ms_latency"] {
-            let found = cell(&json, name, place);
-            // It has started. On a machine that others use there may have been no good slice.
-            if let Some(words) = found["words"].as_str() {
-                assert!(words.contains("good"), "{name} of {place}: {found}");
-                continue;
-            }
-            assert!(is_above_zero(&found["cost"]["median"]), "{name} of {place}: {found}");
-            assert!(is_above_zero(&found["medians"]["worker_us"]), "{name} of {place}: {found}");
-            let is_compared = is_token && cell(&json, name, "engine")["words"].is_null();
-            assert_eq!(found["beside_own"]["worker_us"].is_object(), is_compared, "{found}");
+        let software = format!("engine{suffix}");
+        for place in ["engine", "engine-token-process", "engine-token-threads"] {
+            let own = (place != "engine").then_some(software.as_str());
+            let found = row(&json, name, &format!("{place}{suffix}"), own);
+            let Some(found) = found else { continue };
             let has_child = is_above_zero(&found["medians"]["child_processes_us"]);
             assert_eq!(has_child, place.ends_with("process"), "{name} of {place}: {found}");
         }
     }
-    assert!(table.contains("| Countersign, token in a process |"), "{table}");
+    row(&json, "token_verify", "engine-verify-sampled", None);
+    row(&json, "token_verify", "engine-verify-always", Some("engine-verify-sampled"));
+    for title in ["token in a process", "token in a process, awake", r#"verify_own = "always""#] {
+        assert!(table.contains(&format!("| Countersign, {title} |")), "{table}");
+    }
+}
+
+/// A row about keys in tokens that has a number, and is told beside `own` if that has one.
+#[track_caller]
+fn row<'a>(json: &'a Value, name: &str, system: &str, own: Option<&str>) -> Option<&'a Value> {
+    let found = cell(json, name, system);
+    // It has started. On a machine that others use there may have been no good slice.
+    if let Some(words) = found["words"].as_str() {
+        assert!(words.contains("good"), "{name} of {system}: {found}");
+        return None;
+    }
+    assert!(is_above_zero(&found["cost"]["median"]), "{name} of {system}: {found}");
+    assert!(is_above_zero(&found["medians"]["worker_us"]), "{name} of {system}: {found}");
+    let is_compared = own.is_some_and(|own| cell(json, name, own)["words"].is_null());
+    assert_eq!(found["beside_own"]["worker_us"].is_object(), is_compared, "{found}");
+    Some(found)
+}
+
+/// A field of proc_pid_stat(5) behind the name; `None` if there is no such process.
+fn stat(pid: &str, field: usize) -> Option<String> {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid).join("stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.split_whitespace().nth(field - 3)?.to_owned())
+}
+
+/// Ends it whatever happens.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_loop_that_keeps_a_cpu_awake_has_the_lowest_priority_and_ends_with_whoever_started_it() {
+    let status = fs::read_to_string("/proc/self/status").expect("our status");
+    let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let cpu: String =
+        cpus.expect("our CPUs").trim().chars().take_while(char::is_ascii_digit).collect();
+    let script =
+        r#""$0" under --cpus "$1" -- chrt -i 0 "$0" keep-awake --parent $$ & echo $!; wait"#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(built("countersign-perf")).arg(&cpu).stdout(Stdio::piped());
+    let mut shell = Ended(shell.spawn().expect("a shell"));
+    let output = shell.0.stdout.take().expect("its output");
+    let mut pid = String::new();
+    BufReader::new(output).read_line(&mut pid).expect("the number of the loop");
+    let pid = pid.trim();
+    let is_alive = || stat(pid, 3).is_some_and(|state| !["Z", "X"].contains(&state.as_str()));
+
+    // SCHED_IDLE
+    while stat(pid, 41).as_deref() != Some("5") {
+        assert!(is_alive(), "the loop has ended");
+        std::thread::yield_now();
+    }
+    drop(shell);
+    while is_alive() {
+        std::thread::yield_now();
+    }
 }

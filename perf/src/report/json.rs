@@ -63,6 +63,8 @@ pub(crate) fn document(study: &Study, results: &Results, summary: &Summary) -> V
             "server_cpu": study.server_cpu,
             "client_cpus": study.client_cpus,
             "token_cpus": study.token_cpus,
+            "awake_cpus": study.used_cpus(),
+            "has_own_client_cpus": study.has_own_client_cpus(),
         },
         "host": results.host,
         "systems": systems,

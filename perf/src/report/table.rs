@@ -188,8 +188,8 @@ fn slices(row: &Row) -> String {
 /// A verdict as the end of "so it ...".
 pub(crate) fn word(experiment: Experiment, verdict: Verdict) -> &'static str {
     match (verdict, experiment) {
-        (Verdict::CostsMore, Experiment::IdleMemory) => "needs more",
-        (Verdict::CostsLess, Experiment::IdleMemory) => "needs less",
+        (Verdict::CostsMore, Experiment::IdleMemory | Experiment::TokenVerify) => "needs more",
+        (Verdict::CostsLess, Experiment::IdleMemory | Experiment::TokenVerify) => "needs less",
         (Verdict::CostsMore, _) => "is slower",
         (Verdict::CostsLess, _) => "is faster",
         (Verdict::NotToldApart, _) => "is not told apart",

@@ -11,7 +11,8 @@ use crate::study::{BUSY_MIN, Study};
 use crate::token::KeyPlace;
 use crate::token::hang::{TOKEN_DONE, TOKEN_FAILED};
 use crate::token::rate::{
-    CHILDREN_US, CLIENTS_BUSY, LANES_BUSY, OTHERS_US, P50, P99, WORKER_BUSY, WORKER_US,
+    CHILDREN_US, CLIENTS_BUSY, EVERYTHING_US, LANES_BUSY, OTHERS_US, P50, P99, WORKER_BUSY,
+    WORKER_US,
 };
 
 /// Beyond the system and before the comparison.
@@ -31,6 +32,19 @@ pub(super) fn columns(experiment: Experiment) -> Vec<Column> {
             ("µs CPU of the worker a handshake", |row| number(row.detail(WORKER_US))),
             ("more than in software", |row| more(row, WORKER_US)),
             ("µs of other threads", |row| number(row.detail(OTHERS_US))),
+            ("µs of child processes", |row| number(row.detail(CHILDREN_US))),
+            ("worker busy", worker_busy),
+            ("clients' CPUs busy with clients", |row| percent(row.detail(CLIENTS_BUSY))),
+            ("tokens' CPUs busy with lanes", |row| percent(row.detail(LANES_BUSY))),
+        ],
+        Experiment::TokenVerify => vec![
+            ("handshakes/s", rate),
+            ("µs CPU of everything a handshake", cost),
+            ("more than sampled", |row| more(row, EVERYTHING_US)),
+            ("µs of threads that are no workers", |row| number(row.detail(OTHERS_US))),
+            ("more than sampled", |row| more(row, OTHERS_US)),
+            ("µs of the worker", |row| number(row.detail(WORKER_US))),
+            ("more than sampled", |row| more(row, WORKER_US)),
             ("µs of child processes", |row| number(row.detail(CHILDREN_US))),
             ("worker busy", worker_busy),
             ("clients' CPUs busy with clients", |row| percent(row.detail(CLIENTS_BUSY))),
@@ -60,6 +74,7 @@ pub(super) fn columns(experiment: Experiment) -> Vec<Column> {
 pub(super) fn over(experiment: Experiment) -> Option<&'static str> {
     match experiment {
         Experiment::TokenHang => Some("p99 over the first's"),
+        Experiment::TokenVerify => Some("CPU over the first's"),
         rate if rate.is_token_rate() => Some("rate over the first's"),
         latency if latency.is_about_tokens() => Some("p50 over the first's"),
         _ => None,
@@ -114,7 +129,24 @@ pub(super) fn words(study: &Study, section: &Section) -> String {
             text += &limit(study, row).map_or(String::new(), |words| words + "\n");
         }
     }
+    if section.experiment.is_token_latency() {
+        text += &awake_words(&cpus(&study.used_cpus()), study.has_own_client_cpus());
+    }
     text + "\n"
+}
+
+/// What was the same in the rows whose CPUs were kept awake, and what was not.
+fn awake_words(used_cpus: &str, has_own_client_cpus: bool) -> String {
+    let spin = match has_own_client_cpus {
+        true => "The load generator has CPUs of its own, and stays awake before something is due.",
+        false => {
+            "The load generator, which shares its CPU, sleeps until something is due (`--spin 0s`)."
+        }
+    };
+    format!(
+        "\"awake\": the same server at the same rate in the same rounds, while a loop of lowest priority (SCHED_IDLE) on each of \
+         the CPUs {used_cpus} kept them from halting; it is told beside software that was awake as well. {spin}\n"
+    )
 }
 
 /// What limited a row, if its worker did not.
@@ -153,5 +185,6 @@ mod tests {
         let rate = told(Experiment::Token2Ms, cost);
         assert_eq!(rate, Estimate { median: 0.5, low: 0.4, high: 0.625, count: 16 });
         assert_eq!(told(Experiment::TokenHang, cost), cost);
+        assert_eq!(told(Experiment::TokenVerify, cost), cost);
     }
 }

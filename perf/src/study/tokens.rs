@@ -17,7 +17,7 @@ use crate::statistics::median;
 use crate::system::{Kind, System};
 use crate::token::hang::{self, HangSlice};
 use crate::token::rate::RateSlice;
-use crate::token::{self, Beside, KeyPlace, TokenFolder};
+use crate::token::{self, Beside, Idling, KeyPlace, TokenFolder, VerifyOwn};
 
 /// Of what the first engine does with its key in software: what all get where latency is measured.
 const MODERATE: f64 = 0.25;
@@ -26,6 +26,7 @@ const BESIDE: f64 = 0.125;
 /// Of what it does itself, for a server that cannot do so much.
 const OWN_SHARE: f64 = 0.5;
 const VARIANT: Variant = Variant::Base;
+const UNKNOWN_RATE: &str = "a moderate rate is not known: no slice at saturation was good";
 
 /// A server at work, and where its key lies.
 struct Started {
@@ -37,9 +38,14 @@ struct Started {
 
 impl Conduct<'_> {
     pub(super) fn tokens(&mut self) -> Result<()> {
-        for experiment in [Experiment::Token2Ms, Experiment::Token10Ms] {
-            if let (true, Some(traits)) = (self.study.wants(experiment), experiment.token()) {
-                self.token_rates(experiment, traits)?;
+        let all = [Experiment::Token2Ms, Experiment::Token10Ms, Experiment::TokenVerify];
+        for experiment in all.into_iter().filter(|experiment| self.study.wants(*experiment)) {
+            match experiment.token() {
+                Some(traits) if experiment.is_token_rate() => {
+                    self.token_rates(experiment, traits)?;
+                }
+                Some(traits) => self.token_verify(experiment, traits)?,
+                None => {}
             }
         }
         if self.study.wants(Experiment::TokenHang) { self.token_hang() } else { Ok(()) }
@@ -47,9 +53,7 @@ impl Conduct<'_> {
 
     /// As many handshakes as go; then all at a rate that none of them minds.
     fn token_rates(&mut self, experiment: Experiment, traits: TokenTraits) -> Result<()> {
-        let at_a_rate = experiment.at_a_rate();
-        let both: Vec<Experiment> = [Some(experiment), at_a_rate].into_iter().flatten().collect();
-        let servers = self.start_with_tokens(traits, &both)?;
+        let servers = self.start_with_tokens(traits, experiment)?;
         let tools = self.tools(self.study.client_cpus.clone());
         let mut loads: Vec<Box<dyn Contestant>> = Vec::new();
         for started in &servers {
@@ -58,21 +62,33 @@ impl Conduct<'_> {
         let cells = self.rounds.run(&mut loads, self.study.rounds, true)?;
         let rates: Vec<Option<f64>> = cells.iter().map(|cell| median(&cell.detail(RATE))).collect();
         self.cells.extend(cells);
-        let Some(at_a_rate) = at_a_rate else { return Ok(()) };
+        match experiment.at_a_rate() {
+            Some(at_a_rate) => self.token_latency(at_a_rate, &servers, &rates, &tools),
+            None => Ok(()),
+        }
+    }
+
+    /// Each as the machine is, and with its CPUs kept awake.
+    fn token_latency(
+        &mut self,
+        experiment: Experiment,
+        servers: &[Started],
+        rates: &[Option<f64>],
+        tools: &Rc<Tools>,
+    ) -> Result<()> {
         let software = servers.iter().position(|started| started.place == KeyPlace::Software);
         let software = software.and_then(|place| rates[place]);
         let mut loads: Vec<Box<dyn Contestant>> = Vec::new();
         for (started, own) in servers.iter().zip(rates) {
-            match software.zip(own) {
+            match software.zip(*own) {
                 Some((software, own)) => {
                     let rate = (software * MODERATE).min(own * OWN_SHARE);
-                    loads.push(self.rate_slice(at_a_rate, started, &tools, Some(rate)));
+                    for idling in Idling::ALL {
+                        let at = Some((rate, idling));
+                        loads.push(self.rate_slice(experiment, started, tools, at));
+                    }
                 }
-                None => {
-                    let key = Self::key(at_a_rate, VARIANT, 1, &started.id);
-                    let words = "a moderate rate is not known: no slice at saturation was good";
-                    self.cells.push(Cell::without_number(key, words));
-                }
+                None => self.leave_out(&latency_keys(experiment, &started.id), UNKNOWN_RATE),
             }
         }
         let cells = self.rounds.run(&mut loads, self.study.rounds, true)?;
@@ -85,10 +101,16 @@ impl Conduct<'_> {
         experiment: Experiment,
         started: &Started,
         tools: &Rc<Tools>,
-        rate: Option<f64>,
+        at: Option<(f64, Idling)>,
     ) -> Box<dyn Contestant> {
+        let (rate, idling) =
+            at.map_or((None, Idling::AsItIs), |(rate, idling)| (Some(rate), idling));
+        let awake_cpus = match idling {
+            Idling::AsItIs => Vec::new(),
+            Idling::Awake => self.study.used_cpus(),
+        };
         Box::new(RateSlice {
-            key: Self::key(experiment, VARIANT, 1, &started.id),
+            key: Self::key(experiment, VARIANT, 1, &token::latency_id(&started.id, idling)),
             tools: Rc::clone(tools),
             server: Rc::clone(&started.server),
             place: started.place,
@@ -97,14 +119,44 @@ impl Conduct<'_> {
             // More than any system has shown on one core; known better after the first slice.
             last_rate: 6000.0,
             lane_cpus: self.study.token_cpus.len(),
+            awake_cpus,
         })
+    }
+
+    /// The same engine with and without a verification of each signature, as many handshakes as go.
+    fn token_verify(&mut self, experiment: Experiment, traits: TokenTraits) -> Result<()> {
+        let tools = self.tools(self.study.client_cpus.clone());
+        let mut loads: Vec<Box<dyn Contestant>> = Vec::new();
+        let engines = self.study.systems.iter().filter(|one| one.kind == Kind::Countersign);
+        for (system, verify) in engines.flat_map(|one| VerifyOwn::ALL.map(|verify| (one, verify))) {
+            let id = token::verify_id(system, verify);
+            let place = KeyPlace::TokenInProcess;
+            let token = self.token_folder(&id, traits);
+            let server = token.and_then(|token| {
+                self.start_with_token(&verify.set(system), place, Some(&token), false)
+            });
+            match server {
+                Ok(server) => {
+                    self.note_tickets(system, &server);
+                    let started = Started { id, place, kind: system.kind, server };
+                    loads.push(self.rate_slice(experiment, &started, &tools, None));
+                }
+                Err(problem) => {
+                    interrupt::look()?;
+                    self.leave_out(&[(experiment, id)], &problem.to_string());
+                }
+            }
+        }
+        let cells = self.rounds.run(&mut loads, self.study.rounds, true)?;
+        self.cells.extend(cells);
+        Ok(())
     }
 
     /// Starts every system with its key in each place that it can have it.
     fn start_with_tokens(
         &mut self,
         traits: TokenTraits,
-        experiments: &[Experiment],
+        experiment: Experiment,
     ) -> Result<Vec<Started>> {
         let mut servers = Vec::new();
         for system in &self.study.systems {
@@ -119,20 +171,28 @@ impl Conduct<'_> {
                 });
                 match server {
                     Ok(server) => {
-                        let tickets = server.borrow().tickets;
-                        if let Some(tickets) = tickets {
-                            self.know_tickets(&system.id, tickets);
-                        }
+                        self.note_tickets(system, &server);
                         servers.push(Started { id, place, kind: system.kind, server });
                     }
                     Err(problem) => {
                         interrupt::look()?;
-                        self.leave_out(experiments, &id, &problem.to_string());
+                        let mut keys = vec![(experiment, id.clone())];
+                        keys.extend(
+                            experiment.at_a_rate().iter().flat_map(|one| latency_keys(*one, &id)),
+                        );
+                        self.leave_out(&keys, &problem.to_string());
                     }
                 }
             }
         }
         Ok(servers)
+    }
+
+    fn note_tickets(&mut self, system: &System, server: &Shared) {
+        let tickets = server.borrow().tickets;
+        if let Some(tickets) = tickets {
+            self.know_tickets(&system.id, tickets);
+        }
     }
 
     fn start_with_token(
@@ -158,10 +218,10 @@ impl Conduct<'_> {
     }
 
     /// Cells that say why there is no number.
-    fn leave_out(&mut self, experiments: &[Experiment], id: &str, words: &str) {
-        say(&format!("{id}: {words}"), false);
-        for &experiment in experiments {
-            let key = Self::key(experiment, VARIANT, 1, id);
+    fn leave_out(&mut self, rows: &[(Experiment, String)], words: &str) {
+        for (experiment, id) in rows {
+            say(&format!("{experiment} {id}: {words}"), false);
+            let key = Self::key(*experiment, VARIANT, 1, id);
             self.cells.push(Cell::without_number(key, words));
         }
     }
@@ -184,7 +244,7 @@ impl Conduct<'_> {
                     interrupt::look()?;
                     for beside in Beside::ALL {
                         let id = token::hang_id(system, beside);
-                        self.leave_out(&[Experiment::TokenHang], &id, &problem.to_string());
+                        self.leave_out(&[(Experiment::TokenHang, id)], &problem.to_string());
                     }
                     continue;
                 }
@@ -214,8 +274,12 @@ impl Conduct<'_> {
         let mut probing = contestants(&[Experiment::FullSeen], VARIANT, 1, &servers, tools);
         let probes = self.rounds.run(&mut probing, PROBE_ROUNDS, true)?;
         let saturated = probes.first().and_then(|cell| median(&cell.detail(RATE)));
-        let unknown = "a moderate rate is not known: no slice at saturation was good";
-        let saturated = saturated.ok_or_else(|| Problem::new(unknown))?;
+        let saturated = saturated.ok_or_else(|| Problem::new(UNKNOWN_RATE))?;
         Ok((server, Rc::new(RefCell::new(token)), saturated * BESIDE))
     }
+}
+
+/// The rows at a set rate of a server, by the id of its row where as many handshakes as go.
+fn latency_keys(experiment: Experiment, rate_id: &str) -> Vec<(Experiment, String)> {
+    Idling::ALL.map(|idling| (experiment, token::latency_id(rate_id, idling))).to_vec()
 }

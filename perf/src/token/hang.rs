@@ -66,7 +66,7 @@ impl HangSlice {
         Call::new("handshake", ramp, duration)
             .tls(&self.tools.pki, self.key.variant, SEEN_CLIENTS)
             .with("--seen", SEEN_CLIENTS)
-            .with("--rate", format!("{:.0}", self.rate))
+            .at_rate(self.rate, self.tools.has_own_client_cpus)
             .with("--connections", connections)
     }
 

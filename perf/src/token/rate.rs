@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::KeyPlace;
+use crate::awake::Awake;
 use crate::cell::{BUSY, Key, Measured, RATE, Sample};
+use crate::experiment::Experiment;
 use crate::interrupt;
 use crate::load::{Call, Report};
 use crate::problem::{Problem, Result};
@@ -20,6 +22,8 @@ use crate::threads::{Roles, Shares, Snapshot};
 pub(crate) const WORKER_US: &str = "worker_us";
 pub(crate) const OTHERS_US: &str = "other_threads_us";
 pub(crate) const CHILDREN_US: &str = "child_processes_us";
+/// The three together.
+pub(crate) const EVERYTHING_US: &str = "everything_us";
 /// Share of its CPU that the worker used.
 pub(crate) const WORKER_BUSY: &str = "worker_busy";
 /// Share of the clients' CPUs that the clients used.
@@ -28,6 +32,8 @@ pub(crate) const CLIENTS_BUSY: &str = "clients_busy";
 pub(crate) const LANES_BUSY: &str = "lanes_busy";
 pub(crate) const P50: &str = "p50_us";
 pub(crate) const P99: &str = "p99_us";
+/// Median of how late the load generator itself began what was due; it is part of the latency.
+const BEGUN_LATE: &str = "begun_late_p50_us";
 
 /// Handshakes that wait for a token are many at a time, the more the longer they wait: in units of the run's
 /// connections, for each ms of the token. They come in waves, and the worker must have something to do between two.
@@ -55,6 +61,8 @@ pub(crate) struct RateSlice {
     pub(crate) last_rate: f64,
     /// CPUs of the engine's other threads and of the token's process.
     pub(crate) lane_cpus: usize,
+    /// CPUs that are kept awake meanwhile; none where the machine is measured as it is.
+    pub(crate) awake_cpus: Vec<usize>,
 }
 
 impl RateSlice {
@@ -88,7 +96,7 @@ impl RateSlice {
         match self.rate {
             Some(rate) => tls(call, SEEN_CLIENTS)
                 .with("--seen", SEEN_CLIENTS)
-                .with("--rate", format!("{rate:.0}")),
+                .at_rate(rate, tools.has_own_client_cpus),
             // The clients may share their CPU with the lanes: what the server does for them stays the same.
             None => {
                 let pool = self.last_rate * (ramp + duration).as_secs_f64() * 1.5;
@@ -127,7 +135,11 @@ impl RateSlice {
             );
             return Ok(Measured::Dropped(words));
         }
-        Ok(Measured::Sample(Sample { cost: seconds * 1e6 / count, details }))
+        let cost = match self.key.experiment {
+            Experiment::TokenVerify => details[EVERYTHING_US],
+            _ => seconds * 1e6 / count,
+        };
+        Ok(Measured::Sample(Sample { cost, details }))
     }
 
     /// The server's CPU time by whose it was, and how busy everybody's CPUs were. The load generator counts the
@@ -146,6 +158,7 @@ impl RateSlice {
             (WORKER_US, us(shares.workers)),
             (OTHERS_US, us(shares.others)),
             (CHILDREN_US, us(shares.children)),
+            (EVERYTHING_US, us(1.0)),
             (WORKER_BUSY, server * shares.workers / seconds),
             (CLIENTS_BUSY, report.must("/cpu/client_seconds")? / seconds / clients),
             (LANES_BUSY, lanes / seconds / self.lane_cpus.max(1) as f64),
@@ -155,7 +168,8 @@ impl RateSlice {
 }
 
 /// A sample by its median.
-fn at_a_rate(report: &Report, details: BTreeMap<&'static str, f64>) -> Result<Measured> {
+fn at_a_rate(report: &Report, mut details: BTreeMap<&'static str, f64>) -> Result<Measured> {
+    details.extend(report.number("/latency_us/begun_late/p50").map(|late| (BEGUN_LATE, late)));
     let (due, waiting) = (report.must("/open_loop/due")?, report.must("/open_loop/left_waiting")?);
     if waiting > LEFT_WAITING_MAX * due {
         let words = format!("{waiting:.0} of {due:.0} handshakes found no free slot");
@@ -182,14 +196,25 @@ impl Contestant for RateSlice {
             }
             (server.address, server.id())
         };
+        let awake = match Awake::start(&self.awake_cpus, &self.tools.generator.directory) {
+            Ok(awake) => awake,
+            Err(problem) => {
+                interrupt::look()?;
+                return Ok(Measured::Dropped(problem.to_string()));
+            }
+        };
         let before = Snapshot::take(id, self.roles());
         let report = self.tools.generator.run(&self.call(), address, id);
         let shares = Snapshot::take(id, self.roles()).since(&before);
+        let kept = awake.end();
         interrupt::look()?;
         if let Err(problem) = self.server.borrow_mut().alive() {
             return Ok(Measured::Never(problem.to_string()));
         }
         let unknown = || Problem::new("the server's threads used no CPU time");
+        if let Err(problem) = kept {
+            return Ok(Measured::Dropped(problem.to_string()));
+        }
         match report.and_then(|report| Ok((report, shares.ok_or_else(unknown)?))) {
             Ok((report, shares)) => self.take(&report, shares),
             Err(problem) => {
