@@ -3,3 +3,4 @@
 pub(crate) mod backend;
 pub(crate) mod conversation;
 pub(crate) mod cryptography;
+pub(crate) mod symmetric;

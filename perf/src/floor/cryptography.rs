@@ -14,6 +14,7 @@ use aws_lc_rs::{aead, kem};
 use rustix::thread::ClockId;
 use rustix::time::clock_gettime;
 
+use super::symmetric;
 use crate::experiment::{Experiment, Variant};
 use crate::problem::{During, Problem, Result};
 
@@ -22,6 +23,9 @@ pub(crate) const X25519: &str = "x25519_us";
 pub(crate) const P256_SIGN: &str = "p256_sign_us";
 pub(crate) const P256_VERIFY: &str = "p256_verify_us";
 pub(crate) const RSA2048_SIGN: &str = "rsa2048_sign_us";
+/// Hashes, key schedule and records of a full handshake, and of a resumed one.
+pub(crate) const SYMMETRIC: &str = "symmetric_us";
+pub(crate) const SYMMETRIC_RESUMED: &str = "symmetric_resumed_us";
 pub(crate) const MLKEM768_ENCAPSULATE: &str = "mlkem768_encapsulate_us";
 pub(crate) const AES128_GCM_SEAL_GB: &str = "aes128_gcm_seal_gb_per_s";
 pub(crate) const AES128_GCM_OPEN_GB: &str = "aes128_gcm_open_gb_per_s";
@@ -33,7 +37,7 @@ const SIGNED_BYTES: usize = 64 + 33 + 1 + 32;
 
 /// How many of each operation the server has to do for one handshake; the sum is the floor.
 ///
-/// A full one: the key pair and agreement, the signature with its own key, and two to verify: the client's
+/// A full one: what it hashes, derives and seals; the key pair and agreement, the signature with its own key, and two to verify: the client's
 /// CertificateVerify and its certificate. The intermediate's certificate is the same for all clients, and
 /// whoever remembers its signature need not verify it again. Seen clients cost the same as long as no
 /// system keeps verified chains.
@@ -44,9 +48,9 @@ pub(crate) fn operations(experiment: Experiment, variant: Variant) -> Vec<(&'sta
             // Its CA's signature over a client that was seen before need not be verified again; over the CA
             // itself nobody needs to more than once.
             let verifications = if experiment == Experiment::FullUnseen { 2.0 } else { 1.0 };
-            vec![(X25519, 1.0), (sign, 1.0), (P256_VERIFY, verifications)]
+            vec![(SYMMETRIC, 1.0), (X25519, 1.0), (sign, 1.0), (P256_VERIFY, verifications)]
         }
-        Experiment::Resumed => vec![(X25519, 1.0)],
+        Experiment::Resumed => vec![(SYMMETRIC_RESUMED, 1.0), (X25519, 1.0)],
         _ => return Vec::new(),
     };
     if variant == Variant::MlKem {
@@ -100,6 +104,11 @@ impl Operations {
             (P256_VERIFY, mean_us(time, || self.verify())?),
             (RSA2048_SIGN, mean_us(time, || self.sign_rsa())?),
             (MLKEM768_ENCAPSULATE, mean_us(time, || self.encapsulate())?),
+            (SYMMETRIC, mean_us(time, || symmetric::play(symmetric::FULL, &mut record))?),
+            (
+                SYMMETRIC_RESUMED,
+                mean_us(time, || symmetric::play(symmetric::RESUMED, &mut record))?,
+            ),
             (AES128_GCM_SEAL_GB, gb_per_s(seal)),
             // Only a sealed record can be opened, once; a noisy pair can come out below its part.
             (AES128_GCM_OPEN_GB, gb_per_s((both - seal).max(seal / 4.0))),
@@ -186,7 +195,7 @@ mod tests {
     fn every_operation_works_and_takes_time() {
         let operations = Operations::new().expect("keys");
         let measured = operations.measure(Duration::from_millis(1)).expect("operations");
-        assert_eq!(measured.len(), 7);
+        assert_eq!(measured.len(), 9);
         assert!(measured.values().all(|value| value.is_finite() && *value > 0.0), "{measured:?}");
         assert!(operations.calibrate(Duration::from_millis(1)).expect("verification") > 0.0);
     }
