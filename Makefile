@@ -20,6 +20,7 @@ help: ## Show the targets
 	@echo '  make simulate SECONDS=60         another duration'
 	@echo '  make fuzz ONLY=chain SECONDS=60  one target; its names: chain, crl, hello, ocsp, proxy, ...'
 	@echo '  make perf QUICK=1                a few minutes; perf/README.md has all of its variables'
+	@echo '  make perf AGREE=1                how the load generator agrees with h2load'
 	@echo '  make bench ONLY=relay SECONDS=1  one group, a second for each of its figures'
 	@echo '  make counts ACCEPT=1             take the counts as they are now for right'
 
@@ -81,19 +82,22 @@ counts: ## Count instructions under valgrind and compare with bench/counts.toml
 	@$(TARGET)/checked/counts $(if $(filter-out 0,$(ACCEPT)),--accept)
 
 perf: ## Measure the engine beside its peers (QUICK=1: a few minutes); see perf/README.md
-	@.ci/system-packages $(if $(VARIANTS),build,perf)
+	@.ci/system-packages $(if $(perf_agree),perf,$(if $(VARIANTS),build,perf))
 	@$(if $(perf_envoy),perf/install-envoy $(TARGET)/perf/venv)
 	cargo build --locked --release $(perf_packages)
 	@$(TARGET)/release/countersign-perf $(perf_command) $(perf_settings)
 
 # What is given as a file is not built; VARIANTS='base=FILE;candidate=FILE' compares the engine with itself.
 perf_list = $(subst ;, ,$(1))
+perf_agree = $(filter-out 0,$(AGREE))
 perf_unnamed = $(foreach one,$(call perf_list,$(VARIANTS)),$(if $(findstring =,$(one)),,$(one)))
-perf_packages = -p countersign-perf $(if $(LOADGEN),,-p countersign-loadgen) \
+perf_packages = -p countersign-perf $(if $(LOADGEN),,-p countersign-loadgen) $(if $(perf_agree),,$(perf_engine))
+perf_engine = \
 	$(if $(if $(VARIANTS),$(perf_unnamed),$(if $(COUNTERSIGN),,needed)),-p countersign) \
 	$(if $(if $(ONLY),$(findstring token_,$(ONLY)),$(if $(VARIANTS)$(filter-out 0,$(QUICK)),,all)),-p countersign-test-token)
-perf_envoy = $(if $(VARIANTS),,$(if $(PEERS),$(filter envoy,$(subst $(comma), ,$(PEERS))),all))
-perf_command = $(if $(VARIANTS),compare $(foreach one,$(call perf_list,$(VARIANTS)),--engine '$(one)') \
+perf_envoy = $(if $(perf_agree)$(VARIANTS),,$(if $(PEERS),$(filter envoy,$(subst $(comma), ,$(PEERS))),all))
+perf_command = $(if $(perf_agree),agree $(if $(NGINX),--nginx '$(NGINX)') $(if $(H2LOAD),--h2load '$(H2LOAD)'),$(perf_systems))
+perf_systems = $(if $(VARIANTS),compare $(foreach one,$(call perf_list,$(VARIANTS)),--engine '$(one)') \
 	$(foreach one,$(call perf_list,$(EXTRA)),--config-extra '$(one)'),run $(if $(filter-out 0,$(QUICK)),--quick) \
 	$(if $(COUNTERSIGN),--engine '$(COUNTERSIGN)') $(if $(PEERS),--peers '$(PEERS)') \
 	$(if $(NGINX),--peer 'nginx=$(NGINX)') $(if $(HAPROXY),--peer 'haproxy=$(HAPROXY)') \

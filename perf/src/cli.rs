@@ -1,5 +1,7 @@
 //! The command line.
 
+mod agree;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::agreement::{self, Agreement};
 use crate::awake;
 use crate::experiment::{Experiment, Variant};
 use crate::floor::backend::{self, Backend};
@@ -34,6 +37,8 @@ enum Command {
     Run(RunArguments),
     /// The engine beside itself: other builds, settings or environments, interleaved.
     Compare(CompareArguments),
+    /// The load generator beside another one, h2load, on the same work.
+    Agree(agree::AgreeArguments),
     /// Becomes a program, pinned, that ends with its parent.
     #[command(name = process::UNDER, hide = true)]
     Under {
@@ -187,6 +192,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(arguments) => arguments.study().and_then(|study| conduct(&study)),
         Command::Compare(arguments) => arguments.study().and_then(|study| conduct(&study)),
+        Command::Agree(arguments) => arguments.agreement().and_then(|asked| agree(&asked)),
         Command::Under { cpus, program, arguments } => {
             Err(process::become_program(&cpus.0, &program, &arguments))
         }
@@ -211,6 +217,12 @@ fn conduct(study: &Study) -> Result<()> {
     interrupt::listen()?;
     let results = study::conduct(study)?;
     report::write(study, &results)
+}
+
+fn agree(asked: &Agreement) -> Result<()> {
+    interrupt::listen()?;
+    let findings = agreement::conduct(asked)?;
+    report::write_agreement(asked, &findings)
 }
 
 impl RunArguments {

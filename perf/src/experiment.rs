@@ -49,6 +49,8 @@ pub(crate) enum Experiment {
     TcpConversation,
     /// A floor: the operations alone, on the server's core.
     Cryptography,
+    /// Of the load generator with another one: no system is measured.
+    Agreement,
 }
 
 impl Experiment {
@@ -89,6 +91,7 @@ impl Experiment {
             Experiment::TokenHang => "token_hang",
             Experiment::TcpConversation => "tcp_conversation",
             Experiment::Cryptography => "cryptography",
+            Experiment::Agreement => "agreement",
         }
     }
 
@@ -131,6 +134,7 @@ impl Experiment {
             }
             Experiment::TcpConversation => "The TCP conversation alone",
             Experiment::Cryptography => "The cryptography alone",
+            Experiment::Agreement => "Agreement of the load generator with h2load",
         }
     }
 
@@ -142,7 +146,9 @@ impl Experiment {
             Experiment::IdleMemory => "KiB a connection",
             Experiment::Latency | Experiment::TokenHang => "µs, 99th percentile",
             Experiment::Token2Ms | Experiment::Token10Ms => "µs from one handshake to the next",
-            Experiment::Token2MsLatency | Experiment::Token10MsLatency => "µs, median",
+            Experiment::Token2MsLatency | Experiment::Token10MsLatency | Experiment::Agreement => {
+                "µs, median"
+            }
             Experiment::TcpConversation => "µs of server CPU a conversation",
             Experiment::Cryptography => "µs of CPU",
             _ => "µs of server CPU a handshake",

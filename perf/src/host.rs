@@ -51,6 +51,36 @@ pub(crate) fn facts() -> Value {
     })
 }
 
+/// What one CPU has done since the machine began, in the kernel's ticks (proc_stat(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CpuTime {
+    all: u64,
+    /// Ran something else of the hypervisor's, while this machine had work for it.
+    stolen: u64,
+}
+
+impl CpuTime {
+    /// `None` where the kernel does not say.
+    pub(crate) fn now(cpu: usize) -> Option<CpuTime> {
+        CpuTime::read(&fs::read_to_string("/proc/stat").ok()?, cpu)
+    }
+
+    fn read(stat: &str, cpu: usize) -> Option<CpuTime> {
+        let name = format!("cpu{cpu}");
+        let line = stat.lines().find(|line| line.split(' ').next() == Some(name.as_str()))?;
+        // user nice system idle iowait irq softirq steal; what guests had is in user's already.
+        let times = line.split_whitespace().skip(1).take(8).map(|time| time.parse::<u64>().ok());
+        let times: Vec<u64> = times.collect::<Option<_>>()?;
+        Some(CpuTime { all: times.iter().sum(), stolen: *times.get(7)? })
+    }
+
+    /// The share of the time since `earlier` that was stolen; `None` if no tick has passed.
+    pub(crate) fn stolen_since(self, earlier: CpuTime) -> Option<f64> {
+        let all = self.all.checked_sub(earlier.all).filter(|ticks| *ticks > 0)?;
+        Some(self.stolen.saturating_sub(earlier.stolen) as f64 / all as f64)
+    }
+}
+
 /// What the kernel does against which hole, where it does anything.
 fn mitigations() -> Map<String, Value> {
     let entries = fs::read_dir("/sys/devices/system/cpu/vulnerabilities").into_iter().flatten();
@@ -70,4 +100,23 @@ fn mitigations() -> Map<String, Value> {
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stolen_is_a_share_of_one_cpus_time() {
+        let earlier =
+            "cpu  9 9 9 9 9 9 9 9 9 9\ncpu1 10 0 5 80 0 1 2 2 4 0\ncpu11 0 0 0 0 0 0 0 0 0 0\n";
+        let earlier = CpuTime::read(earlier, 1).expect("a line of CPU 1");
+        assert_eq!(earlier, CpuTime { all: 100, stolen: 2 });
+        let later = CpuTime::read("cpu1 50 0 25 100 0 1 2 22 4 0\n", 1).expect("the same");
+        assert_eq!(later.stolen_since(earlier), Some(0.2));
+        assert_eq!(later.stolen_since(later), None);
+        for wrong in ["", "cpu10 1 1 1 1 1 1 1 1\n", "cpu1 1 2 3\n", "cpu1 a 0 0 0 0 0 0 0\n"] {
+            assert_eq!(CpuTime::read(wrong, 1), None, "{wrong:?}");
+        }
+    }
 }

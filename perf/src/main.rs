@@ -12,6 +12,7 @@
 //! ends with its parent if that is killed.
 #![forbid(unsafe_code)]
 
+mod agreement;
 mod awake;
 mod cell;
 mod check;

@@ -13,7 +13,7 @@ use crate::pki::Pki;
 use crate::problem::{During, Problem, Result};
 use crate::process::{self, Process};
 use crate::serving::{self, Relay, Service, Setup, TokenKey};
-use crate::system::{Kind, System};
+use crate::system::{Kind, Program, System};
 use crate::threads;
 use crate::token::{KeyPlace, TokenFolder};
 
@@ -152,6 +152,19 @@ impl Server {
         let this = std::env::current_exe().during("cannot find this program")?;
         let mut command = Command::new(this);
         command.arg(subcommand).arg(address.to_string());
+        Server::launch(&command, &directory, address, None, cpus)
+    }
+
+    /// Starts an nginx that answers HTTP without TLS, in a folder within `within`.
+    pub(crate) fn start_plain_nginx(
+        program: &Program,
+        within: &Path,
+        open_files: u64,
+        cpus: &[usize],
+    ) -> Result<Server> {
+        let directory = fresh_directory(within, Kind::Nginx.name())?;
+        let address = free_address()?;
+        let command = serving::plain_nginx(program, &directory, cpus, open_files, address)?;
         Server::launch(&command, &directory, address, None, cpus)
     }
 

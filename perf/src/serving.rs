@@ -14,7 +14,7 @@ use std::process::Command;
 use crate::experiment::Variant;
 use crate::pki::Pki;
 use crate::problem::{During, Result};
-use crate::system::{Kind, System};
+use crate::system::{Kind, Program, System};
 use crate::token::{KeyPlace, TokenFolder};
 
 /// Connections that every system must be able to hold, and its limits are set for.
@@ -130,5 +130,21 @@ pub(crate) fn command(system: &System, setup: &Setup<'_>) -> Result<Command> {
     for (name, value) in &system.tweaks.environment {
         command.env(name, value);
     }
+    Ok(command)
+}
+
+/// The same for an nginx that answers HTTP without TLS.
+pub(crate) fn plain_nginx(
+    program: &Program,
+    directory: &Path,
+    cpus: &[usize],
+    open_files: u64,
+    listen: SocketAddr,
+) -> Result<Command> {
+    let file = directory.join("nginx.conf");
+    let text = nginx::plain_text(directory, cpus, open_files, listen);
+    fs::write(&file, text).during(file.display())?;
+    let mut command = Command::new(&program.path);
+    command.arg("-p").arg(directory).arg("-c").arg(&file);
     Ok(command)
 }

@@ -28,7 +28,7 @@ const RESUMED_RAMP: Duration = Duration::from_millis(300);
 /// Of its own saturation, for latency.
 pub(crate) const LATENCY_LOAD: f64 = 0.7;
 /// A percentile is told if so many observations lie above it.
-const OBSERVATIONS_ABOVE: f64 = 5.0;
+pub(crate) const OBSERVATIONS_ABOVE: f64 = 5.0;
 
 /// A slice of latency takes no longer.
 const LATENCY_MAX: Duration = Duration::from_secs(5);
@@ -122,7 +122,8 @@ impl LoadSlice {
             | Experiment::Token10Ms
             | Experiment::Token10MsLatency
             | Experiment::TokenVerify
-            | Experiment::TokenHang => unreachable!("measured by slices of other kinds"),
+            | Experiment::TokenHang
+            | Experiment::Agreement => unreachable!("measured by slices of other kinds"),
         }
         .with("--connections", connections)
     }

@@ -24,14 +24,22 @@ fn built(package: &str) -> PathBuf {
 
 /// What the harness finds with these arguments, as a table and in JSON.
 fn measure(arguments: &[&str]) -> (String, Value) {
-    let results = tempfile::tempdir().expect("a folder");
-    let output = Command::new(built("countersign-perf"))
+    let mut command = Command::new(built("countersign-perf"));
+    command
         .args(["run", "--peers", "haproxy", "--crypto", "base", "--slice", "200", "--ramp", "50"])
-        .args(["--connections", "8", "--name", "smoke", "--results"])
-        .arg(results.path())
+        .args(["--connections", "8"])
         .args(arguments)
         .arg("--engine")
-        .arg(engine::program())
+        .arg(engine::program());
+    outcome(&mut command)
+}
+
+/// The results of a command of the harness.
+fn outcome(command: &mut Command) -> (String, Value) {
+    let results = tempfile::tempdir().expect("a folder");
+    let output = command
+        .args(["--name", "smoke", "--results"])
+        .arg(results.path())
         .arg("--loadgen")
         .arg(built("countersign-loadgen"))
         .output()
@@ -154,4 +162,22 @@ fn a_loop_that_keeps_a_cpu_awake_has_the_lowest_priority_and_ends_with_whoever_s
     while is_alive() {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn the_generator_and_h2load_are_asked_for_the_same_and_put_side_by_side() {
+    let mut command = Command::new(built("countersign-perf"));
+    command.args(["agree", "--only", "closed,rate_2000", "--rounds", "1"]);
+    let (table, json) = outcome(command.args(["--slice", "400", "--ramp", "100"]));
+    let cases = json["cases"].as_array().expect("cases");
+    assert_eq!(cases.len(), 2, "{json}");
+    for case in cases {
+        for generator in ["loadgen", "h2load"] {
+            let found = &case[generator];
+            let measured = is_above_zero(&found["rounds"][0]["p50_us"]);
+            let explained = found["words"].as_str().is_some_and(|words| !words.is_empty());
+            assert!(measured != explained, "{generator}: {case}");
+        }
+    }
+    assert!(table.contains("| 2,000/s on 50 connections | p50 |"), "{table}");
 }

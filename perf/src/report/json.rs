@@ -128,7 +128,7 @@ fn floor(floor: &Floor) -> Value {
     })
 }
 
-fn estimate(estimate: Estimate) -> Value {
+pub(super) fn estimate(estimate: Estimate) -> Value {
     json!({
         "median": estimate.median,
         "low": estimate.low,

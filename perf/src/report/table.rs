@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::summary::{Row, Section, Summary};
@@ -17,7 +18,8 @@ use crate::study::{BUSY_MIN, Results, Study};
 /// The whole report.
 pub(crate) fn markdown(study: &Study, results: &Results, summary: &Summary) -> String {
     let mut text = format!("# {}\n\n", study.name);
-    text += &machine(study, results);
+    let cpus = (study.server_cpu, study.client_cpus.as_slice());
+    text += &machine(&results.host, results.begun, results.seconds, cpus);
     text += &systems(study, results);
     for section in summary.sections.iter().filter(|section| !is_scaling(section)) {
         text += &one_section(study, section, summary);
@@ -31,8 +33,13 @@ fn is_scaling(section: &Section) -> bool {
     section.experiment == Experiment::Scaling
 }
 
-fn machine(study: &Study, results: &Results) -> String {
-    let host = &results.host;
+/// The machine and when it was measured; `cpus` are the servers' and the clients'.
+pub(super) fn machine(
+    host: &Value,
+    begun: OffsetDateTime,
+    seconds: f64,
+    cpus: (usize, &[usize]),
+) -> String {
     let word = |name: &str| match &host[name] {
         Value::String(text) => text.clone(),
         Value::Null => "unknown".to_owned(),
@@ -44,13 +51,13 @@ fn machine(study: &Study, results: &Results) -> String {
         flags.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" ")
     };
     let mitigations = host["mitigations"].as_object().map_or(0, serde_json::Map::len);
-    let clients: Vec<String> = study.client_cpus.iter().map(ToString::to_string).collect();
+    let clients: Vec<String> = cpus.1.iter().map(ToString::to_string).collect();
     let changed = host["work_tree_changed"].as_bool() == Some(true);
     format!(
         "{} UTC, {:.0} s. {}, {} CPUs, Linux {}, governor {}; flags {} (not: {}); {mitigations} mitigations \
          active; load {} at the start. Commit {}{}. Servers on CPU {}, clients on CPU {}.\n\n",
-        results.begun.format(&Rfc3339).unwrap_or_default(),
-        results.seconds,
+        begun.format(&Rfc3339).unwrap_or_default(),
+        seconds,
         word("cpu"),
         word("cpus"),
         word("kernel"),
@@ -60,7 +67,7 @@ fn machine(study: &Study, results: &Results) -> String {
         word("load_average_at_start"),
         word("commit"),
         if changed { " with changes" } else { "" },
-        study.server_cpu,
+        cpus.0,
         clients.join(","),
     )
 }
@@ -86,7 +93,7 @@ fn systems(study: &Study, results: &Results) -> String {
 }
 
 /// A row of a Markdown table; what stands in it cannot break it.
-fn line(text: &mut String, cells: &[&str]) {
+pub(super) fn line(text: &mut String, cells: &[&str]) {
     let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
     // Writing to a String cannot fail.
     let _ = writeln!(text, "| {} |", cells.join(" | "));

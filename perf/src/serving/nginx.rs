@@ -1,20 +1,14 @@
 //! nginx's configuration file.
 
+use std::net::SocketAddr;
+use std::path::Path;
+
 use super::{BACKLOG, CONNECTIONS_MAX, IDLE_S, Service, Setup, TokenKey};
 use crate::problem::{Problem, Result};
 use crate::system::Program;
 
 /// The file.
 pub(super) fn text(setup: &Setup<'_>, program: &Program) -> Result<String> {
-    let workers = setup.cpus.len();
-    // One mask for each worker, the lowest CPU rightmost.
-    let width = setup.cpus.iter().max().map_or(1, |cpu| cpu + 1);
-    let mask = |&cpu: &usize| {
-        let bit = |place: usize| if place == cpu { '1' } else { '0' };
-        (0..width).rev().map(bit).collect::<String>()
-    };
-    let masks: Vec<String> = setup.cpus.iter().map(mask).collect();
-    let directory = setup.directory.display();
     let module = match (setup.service, &program.stream_module) {
         (Service::Relay { .. }, Some(module)) if !module.is_file() => {
             return Err(Problem::new(format!(
@@ -25,45 +19,13 @@ pub(super) fn text(setup: &Setup<'_>, program: &Program) -> Result<String> {
         (Service::Relay { .. }, Some(module)) => format!("load_module {};\n", module.display()),
         _ => String::new(),
     };
-    let head = format!(
-        "{module}daemon off;
-worker_processes {workers};
-worker_cpu_affinity {};
-worker_rlimit_nofile {};
-error_log {directory}/server.log warn;
-pid {directory}/nginx.pid;
-events {{
-    use epoll;
-    worker_connections {CONNECTIONS_MAX};
-    multi_accept on;
-    accept_mutex off;
-}}
-",
-        masks.join(" "),
-        setup.open_files,
-    );
+    let head = module + &head(setup.directory, setup.cpus, setup.open_files);
     let tls = tls(setup);
     let body = match setup.service {
-        Service::Http { listen } => format!(
-            "http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    tcp_nodelay on;
-    server_tokens off;
-    keepalive_timeout {IDLE_S}s;
-    keepalive_requests 1000000000;
-    server {{
-        listen {listen} ssl reuseport backlog={BACKLOG};
-        server_name localhost;
-{tls}        ssl_verify_client on;
-        location / {{ return 200 \"ok\\n\"; }}
-    }}
-}}
-"
+        Service::Http { listen } => http(
+            setup.directory,
+            &format!("{listen} ssl"),
+            &(tls + "        ssl_verify_client on;\n"),
         ),
         Service::Pair { .. } => {
             return Err(Problem::new("only the engine is set up with a key beside a token's"));
@@ -86,6 +48,69 @@ events {{
         }
     };
     Ok(head + &body)
+}
+
+/// The file of one that answers without TLS.
+pub(super) fn plain_text(
+    directory: &Path,
+    cpus: &[usize],
+    open_files: u64,
+    listen: SocketAddr,
+) -> String {
+    head(directory, cpus, open_files) + &http(directory, &listen.to_string(), "")
+}
+
+fn head(directory: &Path, cpus: &[usize], open_files: u64) -> String {
+    let workers = cpus.len();
+    // One mask for each worker, the lowest CPU rightmost.
+    let width = cpus.iter().max().map_or(1, |cpu| cpu + 1);
+    let mask = |&cpu: &usize| {
+        let bit = |place: usize| if place == cpu { '1' } else { '0' };
+        (0..width).rev().map(bit).collect::<String>()
+    };
+    let masks: Vec<String> = cpus.iter().map(mask).collect();
+    let directory = directory.display();
+    format!(
+        "daemon off;
+worker_processes {workers};
+worker_cpu_affinity {};
+worker_rlimit_nofile {open_files};
+error_log {directory}/server.log warn;
+pid {directory}/nginx.pid;
+events {{
+    use epoll;
+    worker_connections {CONNECTIONS_MAX};
+    multi_accept on;
+    accept_mutex off;
+}}
+",
+        masks.join(" "),
+    )
+}
+
+/// Answers `listen`, an address with what follows it; `tls` is of the server's block, or empty.
+fn http(directory: &Path, listen: &str, tls: &str) -> String {
+    let directory = directory.display();
+    format!(
+        "http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    tcp_nodelay on;
+    server_tokens off;
+    keepalive_timeout {IDLE_S}s;
+    keepalive_requests 1000000000;
+    server {{
+        listen {listen} reuseport backlog={BACKLOG};
+        server_name localhost;
+{tls}        location / {{ return 200 \"ok\\n\"; }}
+    }}
+}}
+"
+    )
 }
 
 fn tls(setup: &Setup<'_>) -> String {
