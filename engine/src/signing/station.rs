@@ -28,6 +28,7 @@ mod persistence;
 mod pins;
 mod process;
 mod protocol;
+mod queue;
 mod recovery;
 mod supervisor;
 mod task;

@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use countersign_hsm::{Module, PrivateKey, Remedy, Scheme, Uri};
-use crossbeam::channel::{self, Receiver, Sender};
+use crossbeam::channel::{self, Sender};
 
 use super::berth::{Berth, Standing};
 use super::first::{self, Absence, First};
 use super::gate::Gate;
 use super::lane::{Lane, Place};
 use super::pins::Admitted;
+use super::queue::Queue;
 use super::recovery::{self, Closed, Opened};
 use super::task::{Errand, ErrandWork, Operation, Task};
 use super::{Full, KeySpec, LaneLimits, Refusal, RefusalReason, StationError, StationInfo, watch};
@@ -169,8 +170,7 @@ pub(super) enum Phase {
 /// From up to down.
 pub(super) struct Shift {
     pub(super) number: u64,
-    pub(super) sender: Sender<Task>,
-    pub(super) tasks: Receiver<Task>,
+    pub(super) tasks: Arc<Queue>,
     pub(super) token: countersign_hsm::Token,
     /// The most lanes: configured, or what the token was found to allow.
     pub(super) ceiling: usize,
@@ -315,7 +315,7 @@ impl Core {
         if matches!(task, Task::Sign(_)) && shift.tasks.len() >= self.plan.queue {
             return Err(Full);
         }
-        shift.sender.try_send(task).map_err(|_task| Full)?;
+        shift.tasks.push(task).map_err(|_task| Full)?;
         // More lanes, perhaps.
         let open = shift.counts.open.load(Ordering::Relaxed);
         if shift.counts.busy.load(Ordering::Relaxed) >= open && open < shift.ceiling {
@@ -353,7 +353,7 @@ impl Core {
         }
         state.shifts += 1;
         let Opened { module, token, session, gate, info } = opened;
-        let (sender, tasks) = channel::bounded(self.plan.queue + ERRANDS_MAX);
+        let tasks = Arc::new(Queue::new(self.plan.queue + ERRANDS_MAX));
         let number = state.shifts;
         let berth = Berth::new(number, Standing::Idle);
         state.lanes.push(Arc::clone(&berth));
@@ -362,8 +362,7 @@ impl Core {
         state.module = Some(module);
         state.shift = Some(Shift {
             number,
-            sender,
-            tasks: tasks.clone(),
+            tasks: Arc::clone(&tasks),
             token: token.clone(),
             ceiling: info.lanes,
             grows_from: Instant::now(),
@@ -396,13 +395,11 @@ impl Core {
         problem.clone_into(&mut state.said);
         let lost: Vec<_> = state.lanes.iter().filter_map(|berth| berth.take_operation()).collect();
         drop(state);
-        // Lanes see the end of their queue once its sender is gone.
-        let Shift { sender, tasks, .. } = ended;
-        drop(sender);
+        ended.tasks.close();
         for operation in lost {
             self.refuse(operation, RefusalReason::Lost, problem);
         }
-        self.refuse_queued(&tasks, problem);
+        self.refuse_queued(&ended.tasks, problem);
         let is_final = remedy == Remedy::Fatal;
         self.outside.say(Said::Down { problem: problem.to_owned(), remedy, is_final });
         let until = Instant::now();
@@ -454,8 +451,8 @@ impl Core {
         self.wake();
     }
 
-    pub(super) fn refuse_queued(&self, tasks: &Receiver<Task>, problem: &str) {
-        for task in tasks.try_iter() {
+    pub(super) fn refuse_queued(&self, tasks: &Queue, problem: &str) {
+        for task in tasks.drain() {
             match task {
                 Task::Sign(operation) => self.refuse(operation.id, RefusalReason::Lost, problem),
                 // An errand says so by being dropped.
@@ -475,8 +472,8 @@ impl Core {
         for operation in lost {
             self.refuse(operation, RefusalReason::Lost, PROBLEM);
         }
-        if let Some(Shift { sender, tasks, .. }) = shift {
-            drop(sender);
+        if let Some(Shift { tasks, .. }) = shift {
+            tasks.close();
             self.refuse_queued(&tasks, PROBLEM);
         }
         self.wake();

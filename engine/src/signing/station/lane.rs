@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use countersign_hsm::{Session, Token};
-use crossbeam::channel::Receiver;
 use zeroize::Zeroizing;
 
 use super::berth::{Berth, Doing, Standing};
 use super::crew::{Core, Counts};
 use super::gate::Gate;
 use super::persistence::{Failure, Trouble, Verdict};
+use super::queue::Queue;
 use super::task::{Errand, ErrandWork, Found, Operation, Task};
 use super::{ERRAND_PATIENCE, KeyFacts, RefusalReason};
 
@@ -26,14 +26,14 @@ pub(super) struct Lane {
     /// The generation of handles that it used last.
     pub(super) keys_generation: u64,
     berth: Arc<Berth>,
-    tasks: Receiver<Task>,
+    tasks: Arc<Queue>,
     counts: Arc<Counts>,
 }
 
 /// Where a lane works.
 pub(super) struct Place {
     pub(super) berth: Arc<Berth>,
-    pub(super) tasks: Receiver<Task>,
+    pub(super) tasks: Arc<Queue>,
     pub(super) counts: Arc<Counts>,
     pub(super) gate: Arc<Gate>,
     pub(super) token: Token,
@@ -49,8 +49,8 @@ impl Lane {
     /// Works until its shift ends, there is nothing to do for it, or it was given up for lost.
     pub(super) fn work(mut self) {
         // Not by reference into `self`: it is lent out mutably for each task.
-        let tasks = self.tasks.clone();
-        for task in &tasks {
+        let tasks = Arc::clone(&self.tasks);
+        while let Some(task) = tasks.take() {
             let goes_on = match task {
                 Task::Sign(operation) => self.serve(&operation),
                 Task::Errand(errand) => self.run(*errand),

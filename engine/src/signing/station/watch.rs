@@ -142,7 +142,7 @@ impl Watch {
         }
         if load.open + load.opening == 0 && load.lost >= load.ceiling {
             // Nobody is left who would say so.
-            let tasks = shift.tasks.clone();
+            let tasks = Arc::clone(&shift.tasks);
             drop(state);
             self.core.refuse_queued(&tasks, "every session of the token hangs");
             return;
@@ -157,7 +157,7 @@ impl Watch {
                 let _ = (0..wanted).all(|_| self.add_lane(&mut state, now));
             }
             Change::OneLess => {
-                let _ = shift.sender.try_send(Task::Retire);
+                let _ = shift.tasks.push(Task::Retire);
             }
             Change::None | Change::More(_) => {}
         }
@@ -257,7 +257,7 @@ impl Watch {
         let berth = Berth::new(shift.number, Standing::Opening { since: now });
         let place = Place {
             berth: Arc::clone(&berth),
-            tasks: shift.tasks.clone(),
+            tasks: Arc::clone(&shift.tasks),
             counts: Arc::clone(&shift.counts),
             gate: Arc::clone(&shift.gate),
             token: shift.token.clone(),
