@@ -323,8 +323,12 @@ impl Outside for Parent {
         given.try_iter().for_each(drop);
         self.voice.say(&ToParent::Found(token.clone()));
         let given = given.recv_timeout(ERRAND_PATIENCE);
-        let none = |_| StationError::passing("the engine gave no PIN");
-        let Some(given) = given.map_err(none)?? else { return Ok(None) };
+        let Ok(given) = given else {
+            // Whatever comes of it later is not tried: the turn is over.
+            self.pin_tried(token, false);
+            return Err(StationError::passing("the engine gave no PIN"));
+        };
+        let Some(given) = given? else { return Ok(None) };
         let pin = Pin::new(given.pin.0.as_bytes());
         let pin = pin.map_err(|error| StationError::fatal(error.to_string()))?;
         Ok(Some(Admitted { pin: Arc::new(pin), is_another: given.is_another }))

@@ -40,7 +40,7 @@ type Pair = (TokenName, [u8; 32]);
 const REFUSED_MAX: usize = 4_096;
 
 fn with_known<T>(look: impl FnOnce(&mut Known) -> T) -> T {
-    let mut known: MutexGuard<'_, _> = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     look(known.get_or_insert_default())
 }
 
